@@ -1,0 +1,28 @@
+"""Resnet in Resnet (Targ, Almeida and Lyman, 2016) in JAX/Flax.
+
+The dual-stream generalized residual block, its ResNet Init, and the four families that the paper
+relates (CNN, ResNet, ResNet Init, RiR), with the training that reproduces its tables.
+"""
+
+from rir_jax.config import default_config
+from rir_jax.errors import InputError, RunError
+from rir_jax.models.layers import GeneralizedConv, GeneralizedDense, resnet_init
+from rir_jax.models.zoo import create_model, list_models
+from rir_jax.training.loop import train_and_evaluate
+from rir_jax.training.trained import evaluate, load
+from rir_jax.version import __version__
+
+__all__ = [
+    "GeneralizedConv",
+    "GeneralizedDense",
+    "InputError",
+    "RunError",
+    "__version__",
+    "create_model",
+    "default_config",
+    "evaluate",
+    "list_models",
+    "load",
+    "resnet_init",
+    "train_and_evaluate",
+]

@@ -1,0 +1,43 @@
+"""Pictures of a run."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+# Okabe and Ito's colours, told apart with any kind of colour vision; line styles differ too.
+_TRAIN = {"color": "#0072B2", "linestyle": "--"}
+_HELD_OUT = {"color": "#D55E00", "linestyle": "-", "marker": "o", "markersize": 2.5}
+
+
+def draw_curves(records: Sequence[dict[str, Any]], title: str, drops: Sequence[int]) -> bytes:
+    """Loss and error against epochs, as a PNG.
+
+    Args:
+      records: of metrics.jsonl, for at least one split.
+      title: what the run is.
+      drops: epochs after which the learning rate falls, marked by vertical lines.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    loss_axes, error_axes = figure.subplots(1, 2)
+    steps_per_epoch = max(r["step"] / r["epoch"] for r in records)
+    for split in dict.fromkeys(record["split"] for record in records):
+        of_split = [record for record in records if record["split"] == split]
+        epochs = [record["step"] / steps_per_epoch for record in of_split]
+        style = _TRAIN if split == "train" else _HELD_OUT
+        loss_axes.plot(epochs, [r["loss"] for r in of_split], label=split, **style)
+        errors = [100 * (1 - r["accuracy"]) for r in of_split]
+        error_axes.plot(epochs, errors, label=f"{split} ({errors[-1]:.2f} % last)", **style)
+    for axes, what in ((loss_axes, "cross-entropy"), (error_axes, "error, %")):
+        for drop in drops:
+            axes.axvline(drop, color="0.7", linewidth=0.8, zorder=0)
+        axes.set(xlabel="epoch", ylabel=what, yscale="log")
+        axes.grid(alpha=0.25, which="both", linewidth=0.4)
+        axes.legend(frameon=False)
+    figure.suptitle(title)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return buffer.getvalue()

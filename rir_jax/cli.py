@@ -1,0 +1,119 @@
+"""What the command lines share: parsing that answers a mistake with one line, and exit codes."""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+
+import absl.logging
+from absl import app, flags
+
+from rir_jax.config import FIELDS
+from rir_jax.errors import InputError, RunError
+from rir_jax.models.zoo import suggest
+
+
+def start(main: Callable[[list[str]], None]) -> None:
+    """Parses the command line and calls ``main`` with the arguments that are no flags.
+
+    Exit codes: 0; 2 for something the user gave that is not allowed; 1 for a run that failed.
+    """
+    app.run(lambda arguments: _guarded(main, arguments[1:]), flags_parser=_parse)
+
+
+def _log_ours_only():
+    """Our own messages as plain lines; libraries are heard when something fails."""
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    ours = logging.getLogger("rir_jax")
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    ours.handlers[:] = [handler]
+
+
+def _parse(argv):
+    try:
+        _check_config_fields(argv)
+        return flags.FLAGS(argv)
+    except InputError as error:
+        _fail(error, 2)
+    except Exception as error:  # config_flags raises anything, from KeyError to a SyntaxError
+        _fail(_one_line(error), 2)
+
+
+def _check_config_fields(argv):
+    """Refuses ``--config.FIELD`` of no field, or with a value of another type."""
+    for argument, following in zip(argv[1:], [*argv[2:], ""], strict=True):
+        match = re.match(r"--?config\.([^=]+)(?:=(.*))?", argument, re.DOTALL)
+        if match is None:
+            continue
+        path, value = match[1], following if match[2] is None else match[2]
+        if path not in FIELDS:
+            raise InputError(f"config field {path!r} is unknown; {suggest(path, FIELDS)}")
+        if FIELDS[path].type in (int, float):
+            try:
+                FIELDS[path].type(value)
+            except ValueError:
+                raise InputError(f"{path} is {value!r}; allowed: {FIELDS[path].allowed}") from None
+
+
+def loaded_config(flag: flags.FlagHolder):
+    """The config that a config flag holds.
+
+    Raises:
+      InputError: none was given, or its file cannot be read or fails.
+    """
+    if not flag.present:
+        raise InputError(f"--{flag.name} is missing; see --help")
+    try:
+        config = flag.value
+        config.to_dict()  # config_flags reports a file that it could not load on first use
+    except FileNotFoundError as error:
+        raise InputError(f"--{flag.name}: {error}") from None
+    except Exception as error:  # the file is Python: anything
+        raise InputError(_one_line(error.__cause__ or error)) from None
+    return config
+
+
+def _guarded(main, arguments):
+    _log_ours_only()
+    try:
+        main(arguments)
+    except InputError as error:
+        _fail(error, 2)
+    except RunError as error:
+        _fail(error, 1)
+
+
+def _fail(message, code):
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _one_line(error):
+    text = " ".join(str(error.args[0] if len(error.args) == 1 else error).split())
+    known = isinstance(error, flags.Error | KeyError | AttributeError | TypeError | OSError)
+    return text if known else f"{type(error).__name__}: {text}"
+
+
+def no_arguments(arguments: list[str]) -> None:
+    """Refuses arguments that are no flags.
+
+    Raises:
+      InputError: there are some.
+    """
+    if arguments:
+        raise InputError(f"argument {arguments[0]!r} is not understood; allowed: flags, see --help")
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs in the user's cache folder, unless JAX is told of another."""
+    import jax
+
+    from rir_jax.data import cache
+
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(cache.root() / "programs"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

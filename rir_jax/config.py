@@ -1,0 +1,219 @@
+"""The fields of a run's config: their defaults, which are the paper's recipe, and their bounds.
+
+`default_config` makes an ml_collections ``ConfigDict``; files in ``configs/`` change what differs
+in theirs. `validate` checks every field before anything is loaded or written.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import ml_collections
+from ml_collections import config_dict
+
+from rir_jax.errors import InputError
+from rir_jax.models import network, zoo
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """A field of the config.
+
+    Attributes:
+      type: of its values; a float field takes whole numbers too.
+      default: its value when a config does not set it; None for "unset", where that is allowed.
+      allowed: in words, for error messages.
+      check: whether a value of the right type is allowed.
+    """
+
+    type: type
+    default: Any
+    allowed: str
+    check: Callable[[Any], bool] = lambda value: True
+
+
+def _whole(default, low=1, high=2**31 - 1):
+    allowed = f"a whole number from {low} to {high}"
+    return Field(int, default, allowed, lambda value: low <= value <= high)
+
+
+def _choice(default, choices):
+    return Field(str, default, ", ".join(sorted(choices)), lambda value: value in choices)
+
+
+def _number(default, allowed, check):
+    return Field(float, default, allowed, lambda value: math.isfinite(value) and check(value))
+
+
+def _increasing(values):
+    whole = all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+    return whole and all(a < b for a, b in zip((0, *values), values, strict=False))
+
+
+def _flag(default):
+    return Field(bool, default, "True or False")
+
+
+_WIDTHS = Field(tuple, None, "a tuple of whole numbers of 1 or more, such as (16, 32, 64)")
+
+FIELDS: dict[str, Field] = {
+    "seed": _whole(0, low=0, high=2**32 - 1),
+    "num_seeds": _whole(1, high=1000),
+    "compute_dtype": _choice(None, ("float32", "bfloat16")),
+    # Which network. Fields left unset are as the name says.
+    "model.name": _choice("rir18_wide", zoo.list_models()),
+    "model.two_streams": _flag(None),
+    "model.outer_shortcut": _choice(None, network.CHOICES["outer_shortcut"]),
+    "model.stem_width": _whole(None),
+    "model.widths": _WIDTHS,
+    "model.blocks": _WIDTHS,
+    "model.layers_per_block": _whole(None, high=1000),
+    "model.shortcut": _choice(None, network.CHOICES["shortcut"]),
+    "model.stride_layer": _choice(None, network.CHOICES["stride_layer"]),
+    "model.head": _choice(None, network.CHOICES["head"]),
+    "model.head_relu": _flag(None),
+    "model.use_bias": _flag(None),
+    "model.norm_momentum": _number(None, "0 <= momentum < 1", lambda value: 0 <= value < 1),
+    "model.norm_epsilon": _number(None, "more than 0, at most 1", lambda value: 0 < value <= 1),
+    "dataset.name": Field(str, "cifar10", "'digits' or the name of a TFDS set", bool),
+    "dataset.data_dir": Field(str, None, "a folder of prepared TFDS sets", bool),
+    "dataset.validation_fraction": _number(
+        0.0, "a part of the training set, 0 <= fraction < 1", lambda value: 0 <= value < 1
+    ),
+    "augment.crop_padding": _whole(4, low=0, high=1024),
+    "augment.flip": _flag(True),
+    "train.batch_size": _whole(500),
+    "train.epochs": _whole(82, high=1_000_000),
+    "train.log_every_steps": _whole(50),
+    "train.time_limit": Field(
+        str, None, "seconds, or a number with s, m or h, such as 9m", lambda v: seconds(v) > 0
+    ),
+    "optimizer.learning_rate": _number(0.1, "more than 0, finite", lambda value: value > 0),
+    "optimizer.momentum": _number(0.9, "0 <= momentum < 1", lambda value: 0 <= value < 1),
+    "optimizer.weight_decay": _number(1e-4, "0 or more, finite", lambda value: value >= 0),
+    "schedule.milestones": Field(
+        tuple, (42, 62), "increasing whole numbers of epochs, such as (42, 62)", _increasing
+    ),
+    "schedule.factor": _number(0.1, "more than 0, finite", lambda value: value > 0),
+    "eval.batch_size": _whole(500),
+    "eval.every_epochs": _whole(1),
+    "checkpoint.every_epochs": _whole(1),
+    "checkpoint.keep": _whole(2),
+    "mesh.data": _whole(None),
+}
+
+INERT_FIELDS = (
+    "mesh.data",
+    "train.time_limit",
+    "dataset.data_dir",
+    "checkpoint.every_epochs",
+    "checkpoint.keep",
+)
+"""Fields that do not change what a run computes: a run may be resumed with others."""
+
+
+def seconds(text: str) -> float:
+    """A duration in seconds: "540", "540s", "9m" or "1.5h"; nan if it is none of these.
+
+    >>> seconds("9m")
+    540.0
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else math.nan
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """The paper's recipe for its ``18-layer + wide RiR`` on CIFAR-10, locked.
+
+    >>> default_config().train.batch_size
+    500
+    """
+    config = ml_collections.ConfigDict()
+    for path, field in FIELDS.items():
+        *groups, name = path.split(".")
+        holder = config
+        for group in groups:
+            if group not in holder:
+                holder[group] = ml_collections.ConfigDict()
+            holder = holder[group]
+        unset = field.default is None
+        holder[name] = config_dict.placeholder(field.type) if unset else field.default
+    return config.lock()
+
+
+def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """``{"train.epochs": 82, ...}``, with None for what is unset."""
+    flat = {}
+
+    def visit(prefix, group):
+        for name in group:
+            value = group[name]
+            if isinstance(value, ml_collections.ConfigDict):
+                visit(f"{prefix}{name}.", value)
+            else:
+                flat[prefix + name] = value
+
+    visit("", config)
+    return flat
+
+
+def from_flat(values: dict[str, Any]) -> ml_collections.ConfigDict:
+    """The inverse of `flatten`, also after JSON; fields that are absent keep their defaults.
+
+    Raises:
+      InputError: an unknown field or a value of another type.
+    """
+    config = default_config()
+    for path, value in values.items():
+        if path not in FIELDS:
+            raise InputError(f"config field {path!r} is unknown; {zoo.suggest(path, FIELDS)}")
+        if isinstance(value, list):
+            value = tuple(value)
+        _check(path, value)
+        *groups, name = path.split(".")
+        holder = config
+        for group in groups:
+            holder = holder[group]
+        with holder.ignore_type():
+            holder[name] = value
+    return config
+
+
+def validate(config: ml_collections.ConfigDict) -> None:
+    """Checks that a config has the known fields with allowed values, which fit together.
+
+    Raises:
+      InputError: naming the first field that does not, its value and what is allowed.
+    """
+    values = flatten(config)
+    for path, value in values.items():
+        if path not in FIELDS:
+            raise InputError(f"config field {path!r} is unknown; {zoo.suggest(path, FIELDS)}")
+        _check(path, value)
+    for path in FIELDS:
+        if path not in values:
+            raise InputError(f"config field {path!r} is missing; start from default_config()")
+    try:
+        zoo.create_model(config.model.name, **model_fields(config))
+    except ValueError as error:
+        raise InputError(f"model.{error}") from None
+
+
+def _check(path, value):
+    field = FIELDS[path]
+    if value is None and field.default is None:
+        return
+    numeric = field.type in (int, float)
+    types = (int, float) if field.type is float else field.type
+    right_type = isinstance(value, types) and not (numeric and isinstance(value, bool))
+    if not right_type or not field.check(value):
+        raise InputError(f"{path} is {value!r}; allowed: {field.allowed}")
+
+
+def model_fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The fields of the network that a config sets, by name, as `create_model` takes them."""
+    return {
+        name: value for name, value in config.model.items() if name != "name" and value is not None
+    }

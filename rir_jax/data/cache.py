@@ -1,0 +1,80 @@
+"""Decoded images on disk, so that a second start reads them in a moment.
+
+A cache entry is two ``.npy`` files (never pickled) and their digests. It is keyed by the
+prepared files' names, sizes and times, and left aside when it does not match them.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable
+
+import numpy as np
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+def root() -> pathlib.Path:
+    """``$RIR_JAX_CACHE``, or rir_jax in the user's cache folder."""
+    if "RIR_JAX_CACHE" in os.environ:
+        return pathlib.Path(os.environ["RIR_JAX_CACHE"])
+    user = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(user) / "rir_jax"
+
+
+def arrays(folder, split: str, decode: Callable[[], Arrays]) -> Arrays:
+    """Images and labels of a split of a prepared folder, decoded at most once.
+
+    A cache that cannot be written (a full disk, a read-only home) is done without.
+    """
+    entry = root() / "images" / f"{_key(folder)}-{split}"
+    cached = _read(entry)
+    if cached is not None:
+        return cached
+    decoded = decode()
+    with contextlib.suppress(OSError):
+        _write(entry, decoded)
+    return decoded
+
+
+def _key(folder):
+    described = [str(folder)]
+    for path in sorted(folder.iterdir()):
+        stat = path.stat()
+        described.append(f"{path.name} {stat.length} {stat.mtime}")
+    return hashlib.sha256("\n".join(described).encode()).hexdigest()[:32]
+
+
+def _digest(array):
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def _read(entry):
+    try:
+        digests = json.loads((entry / "digests.json").read_text())
+        loaded = tuple(np.load(entry / f"{name}.npy", allow_pickle=False) for name in _NAMES)
+        intact = [_digest(array) for array in loaded] == [digests[name] for name in _NAMES]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return loaded if intact else None
+
+
+_NAMES = ("images", "labels")
+
+
+def _write(entry, decoded):
+    """Writes an entry beside its place and moves it there, so that it is whole or absent."""
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=entry.parent) as scratch:
+        made = pathlib.Path(scratch) / "entry"
+        made.mkdir()
+        for name, array in zip(_NAMES, decoded, strict=True):
+            np.save(made / f"{name}.npy", array, allow_pickle=False)
+        digests = {name: _digest(a) for name, a in zip(_NAMES, decoded, strict=True)}
+        (made / "digests.json").write_text(json.dumps(digests))
+        if entry.exists():  # damaged, or another process was faster: either way ours is whole
+            entry.rename(pathlib.Path(scratch) / "old")
+        made.rename(entry)

@@ -1,0 +1,80 @@
+"""Batches as a pure function of ``(seed, epoch, step)``: no iterator, no position to lose.
+
+The training split lies on the devices as uint8. An epoch visits it in a permutation drawn from
+``(seed, epoch)``; each step's crops and flips are drawn from ``(seed, epoch, step)``. Resuming
+at a step needs nothing but its number.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+from rir_jax.data import augment
+from rir_jax.data.dataset import Dataset
+from rir_jax.parallel import replicate
+
+_PERMUTATION, _AUGMENTATION = 1, 2  # what a key is for
+
+
+def device_arrays(dataset: Dataset, mesh) -> dict[str, jax.Array]:
+    """The training split and its statistics on every device of the mesh.
+
+    ``images`` uint8 ``[N, H, W, C]``, ``labels`` int32 ``[N]``, ``mean``, ``std`` float32 ``[C]``.
+    """
+    return replicate(
+        {
+            "images": dataset.train.images,
+            "labels": dataset.train.labels,
+            "mean": dataset.mean.astype("float32"),
+            "std": dataset.std.astype("float32"),
+        },
+        mesh,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """How training batches are cut and augmented.
+
+    Attributes:
+      size: images a batch; an incomplete last batch of an epoch is dropped.
+      num_images: in the training split.
+      crop_padding: zeros around an image before the random crop.
+      flip: whether images are mirrored at random.
+      mesh: over whose "data" axis a batch is split.
+    """
+
+    size: int
+    num_images: int
+    crop_padding: int
+    flip: bool
+    mesh: jax.sharding.Mesh
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.num_images // self.size
+
+    def permutation(self, seed: jax.Array, epoch: jax.Array) -> jax.Array:
+        """The order of the training images in an epoch, int32 ``[num_images]``."""
+        key = _key(seed, _PERMUTATION, epoch)
+        return jax.random.permutation(key, jnp.arange(self.num_images, dtype=jnp.int32))
+
+    def batch(self, arrays, permutation, seed, step) -> tuple[jax.Array, jax.Array]:
+        """Images float32 ``[size, H, W, C]``, normalized, and labels int32 ``[size]`` of a step.
+
+        ``step`` counts from the start of the run; ``permutation`` is that of its epoch.
+        """
+        epoch, position = step // self.steps_per_epoch, step % self.steps_per_epoch
+        chosen = jax.lax.dynamic_slice(permutation, (position * self.size,), (self.size,))
+        by_image = NamedSharding(self.mesh, PartitionSpec("data"))
+        chosen = jax.lax.with_sharding_constraint(chosen, by_image)
+        key = jax.random.fold_in(_key(seed, _AUGMENTATION, epoch), position)
+        images = augment.augment(key, arrays["images"][chosen], self.crop_padding, self.flip)
+        images = augment.normalize(images, arrays["mean"], arrays["std"])
+        return jax.lax.with_sharding_constraint(images, by_image), arrays["labels"][chosen]
+
+
+def _key(seed, purpose, epoch):
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), epoch)

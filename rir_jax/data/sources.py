@@ -1,0 +1,121 @@
+"""Where images come from: scikit-learn's digits, and every TFDS set of images of one shape."""
+
+import functools
+import importlib.util
+import json
+
+import numpy as np
+from etils import epath
+
+from rir_jax.data import cache
+from rir_jax.data.dataset import Dataset, Split, make_dataset
+from rir_jax.errors import InputError
+
+DEFAULT_DATA_DIR = "~/tensorflow_datasets"
+_BATCH = 4096  # read at once: item by item costs several times as much
+
+
+def load(name: str, data_dir: str | None = None, validation_fraction: float = 0.0) -> Dataset:
+    """Loads a data set into memory. Never downloads anything.
+
+    Args:
+      name: "digits", or the name of a TFDS set ("cifar10", "cifar100", "svhn_cropped", ...) that
+        `rir_jax.prepare` has prepared.
+      data_dir: folder of prepared TFDS sets (default: TFDS's own, ~/tensorflow_datasets).
+      validation_fraction: part of the training split to hold out and report on, 0 for none.
+
+    Raises:
+      InputError: the set is not prepared, is of another kind, or a package to read it is missing.
+    """
+    read = _digits if name == "digits" else functools.partial(_tfds, name, data_dir)
+    train, test, class_names = read()
+    return make_dataset(name, train, test, class_names, validation_fraction)
+
+
+def _digits():
+    """1,797 handwritten digits, 8x8, 16 grey levels; every fifth of each class is for testing."""
+    _require("sklearn", "the data set 'digits'", "digits")
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    labels = bunch.target.astype(np.int32)
+    is_test = np.zeros(len(labels), bool)
+    for label in range(10):
+        is_test[np.flatnonzero(labels == label)[4::5]] = True
+    everything = Split(images, labels)
+    class_names = tuple(str(digit) for digit in range(10))
+    return everything.take(~is_test), everything.take(is_test), class_names
+
+
+def _tfds(name, data_dir):
+    folder = prepared_folder(name, data_dir)
+    for package in ("importlib_resources", "array_record", "PIL"):
+        _require(package, f"reading {name!r} from {folder}", "tfds")
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(str(folder))
+    info = builder.info
+    if not ({"image", "label"} <= set(info.features) and {"train", "test"} <= set(info.splits)):
+        raise InputError(
+            f"dataset {name!r} in {folder} is no image classification set: allowed: features "
+            "'image' and 'label', splits 'train' and 'test'"
+        )
+    splits = [
+        cache.arrays(folder, split, lambda split=split: _decode(builder, split))
+        for split in ("train", "test")
+    ]
+    return *(Split(*arrays) for arrays in splits), tuple(info.features["label"].names)
+
+
+def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
+    """The folder of the newest prepared version of a TFDS set, found without TFDS.
+
+    (TFDS's builders create folders and retry the network when asked for a set that is absent.)
+
+    Raises:
+      InputError: there is none that can be read, with the command that prepares it.
+    """
+    data_dir = epath.Path(data_dir or DEFAULT_DATA_DIR).expanduser()
+    root = data_dir / name
+    how = f"prepare it with: python -m rir_jax.prepare --dataset={name} --data_dir={data_dir}"
+    if "/" in name or not name or name.startswith("."):
+        raise InputError(f"dataset.name is {name!r}; allowed: 'digits' or the name of a TFDS set")
+    infos = sorted(root.glob("*/dataset_info.json")) if root.exists() else []
+    if not infos:
+        raise InputError(f"dataset {name!r} is not prepared in {data_dir}; {how}")
+    formats = {info: json.loads(info.read_text()).get("fileFormat") for info in infos}
+    readable = [info for info, file_format in formats.items() if file_format == "array_record"]
+    if not readable:
+        found = ", ".join(sorted({str(file_format) for file_format in formats.values()}))
+        raise InputError(
+            f"dataset {name!r} in {root} is in format {found}, not array_record; {how}"
+        )
+    return max(readable, key=_version).parent
+
+
+def _version(info):
+    return [int(part) if part.isdigit() else -1 for part in info.parent.name.split(".")]
+
+
+def _decode(builder, split):
+    """All images and labels of a split, in the order of the files."""
+    source = builder.as_data_source(split=split)
+    images, labels = [], []
+    for start in range(0, len(source), _BATCH):
+        indices = range(start, min(start + _BATCH, len(source)))
+        for example in source.__getitems__(list(indices)):
+            images.append(example["image"])
+            labels.append(example["label"])
+    shapes = {image.shape for image in images}
+    if len(shapes) != 1 or images[0].dtype != np.uint8:
+        raise InputError(
+            f"dataset {builder.name!r} has {len(shapes)} shapes of images of {images[0].dtype} in "
+            f"{split!r}; allowed: uint8 images of one shape"
+        )
+    return np.stack(images), np.asarray(labels, np.int32)
+
+
+def _require(package, what, extra):
+    if importlib.util.find_spec(package) is None:
+        raise InputError(f"{what} needs the package {package}: pip install 'rir_jax[{extra}]'")

@@ -1,0 +1,1 @@
+"""The networks: streams, layers, blocks, network, and the zoo that names them."""

@@ -1,0 +1,77 @@
+"""The residual block that all four families are stacks of."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+
+from rir_jax.models import streams
+from rir_jax.models.layers import Conv
+
+OUTER_SHORTCUTS = ("pre_relu", "pre_norm", "post_relu", "none")
+
+
+class ResidualBlock(nn.Module):
+    """Layers of convolution, batch norm and ReLU, with an outer shortcut around them all.
+
+    With ordinary convolutions this is He et al.'s block; with generalized ones, the paper's
+    Fig. 1d, whose outer shortcut runs along the residual stream; without the outer shortcut it
+    is a piece of a CNN or of a ResNet Init. ``[N, H, W, C]`` to ``[N, H / s, W / s, features]``.
+
+    Attributes:
+      features: output channels, both streams together.
+      layers: how many layers there are in the block.
+      conv: ``(features, stride=, name=)`` to the convolution of a layer.
+      projection: the same, for the 1x1 convolution of a projected outer shortcut.
+      norm: ``(name=)`` to a batch norm.
+      stride: of the block.
+      stride_layer: "first" or "last": the layer that has the stride.
+      two_streams: whether the channels are ``[r; t]``.
+      shortcut: "zero_pad" or "projection", where the outer shortcut changes shape.
+      outer_shortcut: where it is added: "pre_relu" (between the last batch norm and its
+        ReLU, as He et al.), "pre_norm" (before that batch norm), "post_relu", or "none".
+    """
+
+    features: int
+    layers: int
+    conv: Callable[..., nn.Module]
+    projection: Callable[..., nn.Module]
+    norm: Callable[..., nn.Module]
+    stride: int = 1
+    stride_layer: str = "first"
+    two_streams: bool = False
+    shortcut: str = "zero_pad"
+    outer_shortcut: str = "pre_relu"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        skip = None if self.outer_shortcut == "none" else self._outer_shortcut(x)
+        strided = 1 if self.stride_layer == "first" else self.layers
+        for layer in range(1, self.layers + 1):
+            stride = self.stride if layer == strided else 1
+            joins = self.outer_shortcut if layer == self.layers else "none"
+            x = self.conv(self.features, stride=stride, name=f"conv{layer}")(x)
+            if joins == "pre_norm":
+                x = x + skip
+            x = self.norm(name=f"norm{layer}")(x)
+            if joins == "pre_relu":
+                x = x + skip
+            x = nn.relu(x)
+            if joins == "post_relu":
+                x = x + skip
+        return x
+
+    def _outer_shortcut(self, x):
+        source, features = x, self.features
+        if self.two_streams:
+            source, features = streams.split(x)[0], streams.stream_width(self.features)
+        changes = self.stride != 1 or source.shape[-1] != features
+        if self.shortcut == "projection" and changes:
+            source = self.projection(features, stride=self.stride, name="projection")(source)
+            return streams.padded_shortcut(source, self.features)
+        return streams.padded_shortcut(source, self.features, self.stride)
+
+
+def projection_conv(features: int, **kwargs) -> nn.Module:
+    """A 1x1 convolution, for shortcuts where shapes change."""
+    return Conv(features, kernel_size=1, **kwargs)

@@ -1,0 +1,129 @@
+"""The one convolution of this package: NHWC images, HWIO kernels, explicit padding.
+
+The forward pass, and on GPU and TPU the gradients as well, are XLA's own
+convolution. On CPU, XLA lowers the gradients of a convolution to forms that its fast
+path does not take, and inside a loop to a naive one that is tens of times slower.
+There, the same gradients are written as ordinary convolutions: the kernel gradient a
+few images at a time, so that what is being summed stays in the cache.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+
+def _pads(kernel_shape):
+    # Symmetric, never "SAME": at stride 2 the centre tap then reads x[2 i], as the shortcut does.
+    return tuple((size // 2, size // 2) for size in kernel_shape[:2])
+
+
+def _forward(x, kernel, stride):
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), _pads(kernel.shape), dimension_numbers=_DIMENSIONS
+    )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """Convolves images with a kernel of odd size, padded by half of it on every side.
+
+    Args:
+      x: ``[N, H, W, C]``, a floating type.
+      kernel: ``[h, w, C, D]`` of the same type, ``h`` and ``w`` odd.
+      stride: of both spatial axes.
+
+    Returns:
+      ``[N, ceil(H / stride), ceil(W / stride), D]``. Differentiable in ``x`` and ``kernel`` in
+      reverse mode, any number of times (forward mode over it too).
+
+    >>> convolve(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), 2)[0, :, :, 0].tolist()
+    [[4.0, 6.0], [6.0, 9.0]]
+    """
+    return _forward(x, kernel, stride)
+
+
+def _convolve_forward(x, kernel, stride):
+    return _forward(x, kernel, stride), (x, kernel)
+
+
+def _convolve_backward(stride, saved, dy):
+    x, kernel = saved
+    return lax.platform_dependent(
+        x,
+        kernel,
+        dy,
+        cpu=lambda x, kernel, dy: (
+            input_gradient(kernel, dy, x.shape, stride),
+            kernel_gradient(x, dy, kernel.shape, stride),
+        ),
+        default=lambda x, kernel, dy: jax.vjp(partial(_forward, stride=stride), x, kernel)[1](dy),
+    )
+
+
+convolve.defvjp(_convolve_forward, _convolve_backward)
+
+
+def input_gradient(kernel, dy, x_shape, stride):
+    """Gradient for ``x``: dy, spread out by the stride, convolved with the flipped kernel."""
+    pads = [(0, 0, 0)]
+    for axis, (low, _) in enumerate(_pads(kernel.shape)):
+        size, window, steps = x_shape[1 + axis], kernel.shape[axis], dy.shape[1 + axis]
+        before = window - 1 - low
+        spread = (steps - 1) * stride + 1
+        pads.append((before, size + window - 1 - before - spread, stride - 1))
+    spread_dy = lax.pad(dy, jnp.zeros((), dy.dtype), [*pads, (0, 0, 0)])
+    flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+    return lax.conv_general_dilated(
+        spread_dy, flipped, (1, 1), "VALID", dimension_numbers=_DIMENSIONS
+    )
+
+
+def kernel_gradient(x, dy, kernel_shape, stride):
+    """Gradient for the kernel, summed over parts of the batch."""
+    if kernel_shape[:2] == (1, 1):
+        return jnp.einsum("nhwc,nhwd->cd", x[:, ::stride, ::stride], dy)[None, None]
+    parts = _parts(x.shape, kernel_shape)
+
+    def add_part(total, part):
+        return total + _kernel_gradient_of_part(*part, kernel_shape, stride), None
+
+    if parts == 1:
+        return _kernel_gradient_of_part(x, dy, kernel_shape, stride)
+    by_part = [a.reshape(parts, a.shape[0] // parts, *a.shape[1:]) for a in (x, dy)]
+    return lax.scan(add_part, jnp.zeros(kernel_shape, x.dtype), by_part)[0]
+
+
+def _kernel_gradient_of_part(x, dy, kernel_shape, stride):
+    # Channels take the place of the batch, images that of the channels, dy that of the kernel.
+    pads = []
+    for axis, (low, _) in enumerate(_pads(kernel_shape)):
+        reach = (dy.shape[1 + axis] - 1) * stride + kernel_shape[axis]
+        pads.append((low, reach - low - x.shape[1 + axis]))
+    gradient = lax.conv_general_dilated(
+        x.transpose(3, 1, 2, 0),
+        dy.transpose(1, 2, 0, 3),
+        (1, 1),
+        pads,
+        rhs_dilation=(stride, stride),
+        dimension_numbers=_DIMENSIONS,
+    )
+    return gradient.transpose(1, 2, 0, 3)
+
+
+def _parts(x_shape, kernel_shape):
+    """Into how many equal parts to split the batch (measured on 2 and more cores).
+
+    A part of x should fit the cache, but be no smaller than the kernel, which every part reads
+    and writes once more.
+    """
+    batch, height, width, channels = x_shape
+    elements = max(2**17, math.prod(kernel_shape))
+    parts = max(1, batch // max(1, elements // (height * width * channels)))
+    while batch % parts:
+        parts -= 1
+    return parts

@@ -1,0 +1,150 @@
+"""The layers that networks are made of: ordinary ones and generalized residual ones.
+
+A generalized layer computes, for both streams ``[r; t]`` of its input at once,
+
+    r' = sigma( conv(r, W_rr) + conv(t, W_tr) + shortcut(r) )        (paper, Eq. 1)
+    t' = sigma( conv(r, W_rt) + conv(t, W_tt) )                      (paper, Eq. 2)
+
+up to sigma (batch normalization and ReLU, which the caller adds, so that these layers drop
+into any network in place of ``nn.Conv`` and ``nn.Dense``). The stored parameter is ``W``
+alone. The shortcut is added to it on application, so that weight decay on the stored kernel
+is the paper's L2 penalty, with the identity taken off.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rir_jax.models import streams
+from rir_jax.models.convolution import convolve
+
+msr = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+"""MSR (He et al.) initialization, ``(key, shape, dtype) -> array``: N(0, 2 / fan_in)."""
+
+
+def resnet_init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+    """ResNet Init (paper, section 3): MSR plus a partial identity, as an initializer.
+
+    For ordinary layers over ``[r; t]``: ``nn.Conv(64, (3, 3), kernel_init=resnet_init)`` starts
+    out as a generalized layer, at no cost in computation or parameters. It needs ``shape`` =
+    ``(*spatial, in, out)`` with odd spatial sizes and even ``in`` <= ``out``. (Weight decay would
+    pull this shortcut to zero: `GeneralizedConv` keeps it out of the parameter.)
+
+    >>> kernel = resnet_init(jax.random.key(0), (3, 3, 4, 4))
+    >>> kernel.shape
+    (3, 3, 4, 4)
+    """
+    return msr(key, shape, dtype) + streams.partial_identity(shape, dtype)
+
+
+class Conv(nn.Module):
+    """A convolution with symmetric padding: ``[N, H, W, C]`` to ``[N, H / s, W / s, features]``.
+
+    Attributes:
+      features: output channels.
+      kernel_size: odd, the same for both axes.
+      stride: of both axes.
+      use_bias: whether a bias is added.
+      dtype: type of the computation.
+      param_dtype: type of the parameters.
+      kernel_init: ``(key, shape, dtype) -> kernel [k, k, C, features]``.
+    """
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    use_bias: bool = False
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    kernel_init: Any = msr
+
+    def applied_kernel(self, kernel: jax.Array) -> jax.Array:
+        """The kernel that is convolved with, from the stored one."""
+        return kernel
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        kernel = self.applied_kernel(kernel).astype(self.dtype)
+        y = convolve(x.astype(self.dtype), kernel, self.stride)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
+            y = y + bias.astype(self.dtype)
+        return y
+
+
+class GeneralizedConv(Conv):
+    """The generalized residual layer (Eq. 1 and 2, before sigma) as one convolution.
+
+    Input and output hold both streams, ``[r; t]``, on the channel axis. The shortcut of the
+    residual stream costs no extra convolution: it is part of the applied kernel.
+
+    Attributes:
+      shortcut: "zero_pad", the identity with zeros for new channels, or "projection", a learnt
+        1x1 convolution where shape or stride change (the identity elsewhere).
+
+    Raises:
+      ValueError: streams that cannot be split, or that narrow under a zero-padded shortcut.
+
+    >>> layer = GeneralizedConv(8, stride=2)
+    >>> y, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 4)))
+    >>> y.shape
+    (1, 3, 3, 8)
+    """
+
+    shortcut: str = "zero_pad"
+
+    def applied_kernel(self, kernel: jax.Array) -> jax.Array:
+        return kernel + _shortcut_kernel(self, kernel, self.stride)
+
+
+class GeneralizedDense(nn.Module):
+    """The generalized residual layer for fully connected networks, before sigma.
+
+    ``[..., in]`` to ``[..., features]``, both of them two streams ``[r; t]``.
+
+    Attributes:
+      features: outputs, both streams together.
+      use_bias: whether a bias is added.
+      shortcut: as in `GeneralizedConv`.
+      dtype, param_dtype, kernel_init: as in `Conv`.
+
+    >>> layer = GeneralizedDense(6)
+    >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 4)))[0].shape
+    (2, 6)
+    """
+
+    features: int
+    use_bias: bool = True
+    shortcut: str = "zero_pad"
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+    kernel_init: Any = msr
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        kernel = kernel + _shortcut_kernel(self, kernel)
+        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
+            y = y + bias.astype(self.dtype)
+        return y
+
+
+def _shortcut_kernel(layer, kernel, stride=1):
+    """The residual stream's shortcut, as a kernel to add to the stored one."""
+    if layer.shortcut == "zero_pad":
+        return streams.partial_identity(kernel.shape, kernel.dtype)
+    if layer.shortcut != "projection":
+        raise ValueError(f"shortcut is {layer.shortcut!r}; allowed: 'zero_pad', 'projection'")
+    width_in, width_out = (streams.stream_width(size) for size in kernel.shape[-2:])
+    if width_in == width_out and stride == 1:
+        return streams.partial_identity(kernel.shape, kernel.dtype)
+    shape = (width_in, width_out)
+    projection = layer.param("projection", layer.kernel_init, shape, layer.param_dtype)
+    return streams.at_centre(projection, kernel.shape)

@@ -1,0 +1,191 @@
+"""One network for the four families: a stem, three stages of residual blocks, a head."""
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rir_jax.models import streams
+from rir_jax.models.blocks import OUTER_SHORTCUTS, ResidualBlock, projection_conv
+from rir_jax.models.layers import Conv, GeneralizedConv
+
+CHOICES = {
+    "shortcut": ("zero_pad", "projection"),
+    "outer_shortcut": OUTER_SHORTCUTS,
+    "stride_layer": ("first", "last"),
+    "head": ("conv", "dense"),
+}
+
+
+class Network(nn.Module):
+    """CNN, ResNet, ResNet Init or RiR: the paper's Fig. 2, by two switches.
+
+    | family      | two_streams | outer_shortcut |
+    |-------------|-------------|----------------|
+    | CNN         | no          | "none"         |
+    | ResNet      | no          | "pre_relu"     |
+    | ResNet Init | yes         | "none"         |
+    | RiR         | yes         | "pre_relu"     |
+
+    ``images [N, H, W, C]``, floating, to logits ``[N, num_classes]``, float32 or wider. Pure
+    inference by default; ``train=True`` normalizes with the batch's statistics and updates the
+    running ones (collection ``batch_stats``).
+
+    Attributes:
+      num_classes: outputs.
+      two_streams: generalized layers, on a residual and a transient stream of half the width.
+      outer_shortcut: where a block's shortcut is added, see `ResidualBlock`.
+      stem_width: channels of the first convolution.
+      widths: channels of each stage (both streams together).
+      blocks: residual blocks of each stage; every stage but the first halves the image.
+      layers_per_block: layers in a block.
+      shortcut: "zero_pad" or "projection", where a shortcut changes shape.
+      stride_layer: "first" or "last", the layer of a block that has its stride.
+      head: "conv" (1x1 convolution, batch norm, pooling) or "dense" (pooling, dense layer).
+      head_relu: a ReLU after the batch norm of a "conv" head.
+      use_bias: biases in the convolutions.
+      norm_momentum, norm_epsilon: of the batch norms (running = momentum * running + ...).
+      dtype: type of the computation.
+      param_dtype: type of parameters and statistics.
+
+    Raises:
+      ValueError: on construction, a field that is out of range; on application, images of the
+        wrong rank or number of channels.
+      TypeError: on application, images that are not floating.
+    """
+
+    num_classes: int
+    two_streams: bool = True
+    outer_shortcut: str = "pre_relu"
+    stem_width: int = 16
+    widths: tuple[int, ...] = (16, 32, 64)
+    blocks: tuple[int, ...] = (5, 5, 5)
+    layers_per_block: int = 2
+    shortcut: str = "zero_pad"
+    stride_layer: str = "first"
+    head: str = "dense"
+    head_relu: bool = False
+    use_bias: bool = False
+    norm_momentum: float = 0.9
+    norm_epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+    param_dtype: Any = jnp.float32
+
+    def __post_init__(self):
+        _check_fields(self)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        self._check_images(images)
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        plain = {"use_bias": self.use_bias, **types}
+        norm = partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=self.norm_momentum,
+            epsilon=self.norm_epsilon,
+            **types,
+        )
+        layer = partial(Conv, **plain)
+        if self.two_streams:
+            layer = partial(GeneralizedConv, shortcut=self.shortcut, **plain)
+
+        x = Conv(self.stem_width, name="stem_conv", **plain)(images)
+        x = nn.relu(norm(name="stem_norm")(x))
+        for stage, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True), 1):
+            for block in range(1, blocks + 1):
+                x = ResidualBlock(
+                    width,
+                    self.layers_per_block,
+                    conv=layer,
+                    projection=partial(projection_conv, **types),
+                    norm=norm,
+                    stride=2 if stage > 1 and block == 1 else 1,
+                    stride_layer=self.stride_layer,
+                    two_streams=self.two_streams,
+                    shortcut=self.shortcut,
+                    outer_shortcut=self.outer_shortcut,
+                    name=f"stage{stage}_block{block}",
+                )(x)
+        return self._head(x, norm, plain)
+
+    def _head(self, x, norm, plain):
+        wide = jnp.promote_types(self.dtype, jnp.float32)
+        if self.head == "dense":
+            x = jnp.mean(x, axis=(1, 2), dtype=wide)
+            dense = nn.Dense(
+                self.num_classes, dtype=wide, param_dtype=self.param_dtype, name="head_dense"
+            )
+            return dense(x)
+        x = Conv(self.num_classes, kernel_size=1, name="head_conv", **plain)(x)
+        x = norm(name="head_norm", dtype=wide)(x)
+        if self.head_relu:
+            x = nn.relu(x)
+        return jnp.mean(x, axis=(1, 2))
+
+    def _check_images(self, images):
+        if images.ndim != 4:
+            raise ValueError(f"images have shape {images.shape}; allowed: [N, H, W, C]")
+        if not jnp.issubdtype(images.dtype, jnp.floating):
+            raise TypeError(f"images are {images.dtype}; allowed: a floating type, normalized")
+        if self.has_variable("params", "stem_conv"):
+            expected = self.get_variable("params", "stem_conv")["kernel"].shape[2]
+            if images.shape[-1] != expected:
+                raise ValueError(
+                    f"images have {images.shape[-1]} channels; the network was made for {expected}"
+                )
+
+
+def _check_fields(network):
+    """Raises a ValueError that names the first field with a value that is not allowed."""
+    for field, allowed in CHOICES.items():
+        if getattr(network, field) not in allowed:
+            _refuse(network, field, "one of " + ", ".join(map(repr, allowed)))
+    for field in ("num_classes", "stem_width", "layers_per_block"):
+        if not _positive_int(getattr(network, field)):
+            _refuse(network, field, "a whole number of 1 or more")
+    for field in ("widths", "blocks"):
+        values = getattr(network, field)
+        if (
+            not isinstance(values, list | tuple)
+            or not values
+            or not all(map(_positive_int, values))
+        ):
+            _refuse(network, field, "a sequence of whole numbers of 1 or more")
+    if len(network.widths) != len(network.blocks):
+        _refuse(network, "blocks", f"one number for each of the {len(network.widths)} widths")
+    for field in ("two_streams", "head_relu", "use_bias"):
+        if not isinstance(getattr(network, field), bool):
+            _refuse(network, field, "True or False")
+    if not 0 <= network.norm_momentum < 1:
+        _refuse(network, "norm_momentum", "0 <= momentum < 1")
+    if not network.norm_epsilon > 0:
+        _refuse(network, "norm_epsilon", "more than 0")
+    _check_widths(network)
+
+
+def _check_widths(network):
+    widths = (network.stem_width, *network.widths)
+    if network.two_streams:
+        for field, value in [("stem_width", network.stem_width), ("widths", network.widths)]:
+            for width in value if field == "widths" else [value]:
+                try:
+                    streams.stream_width(width)
+                except ValueError as error:
+                    raise ValueError(f"{field} is {value!r}: {error}") from None
+    pads = network.shortcut == "zero_pad" and (
+        network.two_streams or network.outer_shortcut != "none"
+    )
+    if pads and list(widths) != sorted(widths):
+        _refuse(network, "widths", f"none less than the one before, from stem_width {widths[0]} on")
+
+
+def _positive_int(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _refuse(network, field, allowed):
+    raise ValueError(f"{field} is {getattr(network, field)!r}; allowed: {allowed}")

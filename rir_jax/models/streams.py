@@ -1,0 +1,101 @@
+"""The residual and the transient stream, side by side in one array.
+
+A generalized residual block (paper, Eq. 1 and 2) has two states of equal width.
+Here they are the two halves of the channel axis, ``[r; t]``: the residual stream
+``r`` first, the transient stream ``t`` after it. One ordinary convolution over the
+concatenation computes all four filter groups at once, because its kernel is the
+block matrix ``[[W_rr, W_rt], [W_tr, W_tt]]`` (inputs down, outputs across), and the
+identity shortcut of the residual stream is a *partial identity* added to that kernel.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def stream_width(channels: int) -> int:
+    """Width of one stream in an array of ``channels`` channels.
+
+    Raises:
+      ValueError: ``channels`` is odd or less than 2, so it has no two equal halves.
+
+    >>> stream_width(96)
+    48
+    """
+    if channels < 2 or channels % 2:
+        raise ValueError(
+            f"{channels} channels cannot be split into a residual and a transient stream of "
+            "equal width: use an even number, 2 or more"
+        )
+    return channels // 2
+
+
+def split(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """``[..., 2 w]`` to the residual and the transient stream, each ``[..., w]``."""
+    width = stream_width(x.shape[-1])
+    return x[..., :width], x[..., width:]
+
+
+def join(residual: jax.Array, transient: jax.Array) -> jax.Array:
+    """Two streams ``[..., w]`` to the one array ``[r; t]``, ``[..., 2 w]``."""
+    return jnp.concatenate([residual, transient], axis=-1)
+
+
+def at_centre(matrix: jax.Array, kernel_shape: tuple[int, ...]) -> jax.Array:
+    """A kernel that is zero but for ``matrix`` (``[rows, columns]``) at its spatial centre.
+
+    The matrix fills the corner of the residual inputs and residual outputs. ``kernel_shape``
+    is ``(*spatial, in, out)``, with no spatial axes for a dense layer.
+
+    Raises:
+      ValueError: a spatial size is even (no centre), or the matrix does not fit.
+    """
+    *spatial, features_in, features_out = kernel_shape
+    if any(size % 2 == 0 for size in spatial):
+        raise ValueError(f"a kernel of spatial shape {tuple(spatial)} has no centre: use odd sizes")
+    rows, columns = matrix.shape
+    if rows > features_in or columns > features_out:
+        raise ValueError(f"a matrix {matrix.shape} does not fit into a kernel {kernel_shape}")
+    before_after = [(size // 2, size // 2) for size in spatial]
+    before_after += [(0, features_in - rows), (0, features_out - columns)]
+    return jnp.pad(matrix.reshape((1,) * len(spatial) + matrix.shape), before_after)
+
+
+def partial_identity(kernel_shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+    """The residual stream's shortcut as a kernel: ResNet Init's partial identity.
+
+    Ones at the spatial centre from residual channel ``i`` to residual channel ``i``, zeros
+    elsewhere. Where the streams widen, the new residual channels get none, which is the
+    zero-padded identity shortcut; at stride 2 the centre tap picks every other pixel.
+
+    Args:
+      kernel_shape: ``(*spatial, in, out)``; both ``in`` and ``out`` count two streams.
+      dtype: of the result.
+
+    Raises:
+      ValueError: ``in`` or ``out`` is odd, the streams get narrower, or the kernel has no centre.
+
+    >>> partial_identity((4, 6)).tolist()[0]
+    [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    width_in, width_out = stream_width(kernel_shape[-2]), stream_width(kernel_shape[-1])
+    if width_in > width_out:
+        raise ValueError(
+            f"a zero-padded shortcut cannot go from {width_in} to {width_out} residual channels: "
+            "streams may widen but not narrow (or use shortcut='projection')"
+        )
+    return at_centre(jnp.eye(width_in, width_out, dtype=dtype), kernel_shape)
+
+
+def padded_shortcut(x: jax.Array, features: int, stride: int = 1) -> jax.Array:
+    """The parameter-free shortcut: subsample by ``stride``, then add zero channels.
+
+    ``[N, H, W, C]`` to ``[N, ceil(H / stride), ceil(W / stride), features]``.
+
+    Raises:
+      ValueError: ``C`` is larger than ``features``.
+    """
+    channels = x.shape[-1]
+    if channels > features:
+        raise ValueError(f"a zero-padded shortcut cannot go from {channels} to {features} channels")
+    x = x[:, ::stride, ::stride, :]
+    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, features - channels)))

@@ -1,0 +1,60 @@
+"""Prepares a data set, once: python -m rir_jax.prepare --dataset=cifar10 [--data_dir=DIR]
+
+TFDS downloads it and writes it as array_record, which training then reads without TensorFlow.
+"""
+
+import importlib.util
+
+from absl import flags
+from etils import epath
+
+from rir_jax import cli
+from rir_jax.data import sources
+from rir_jax.errors import InputError, RunError
+
+_DATASET = flags.DEFINE_string("dataset", None, "Name of a TFDS set: cifar10, cifar100, ...")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, f"Where to (default {sources.DEFAULT_DATA_DIR}).")
+
+
+def main(arguments: list[str]) -> None:
+    cli.no_arguments(arguments)
+    if not _DATASET.value:
+        raise InputError("--dataset is missing; see --help")
+    print(f"{_DATASET.value} is prepared in {prepare(_DATASET.value, _DATA_DIR.value)}")
+
+
+def prepare(name: str, data_dir: str | None = None) -> epath.Path:
+    """Downloads and prepares a TFDS set, unless it is there. Returns its folder.
+
+    Raises:
+      InputError: an unknown set, or TensorFlow (which TFDS needs for this alone) is missing.
+      RunError: the download or the preparation failed.
+    """
+    if name == "digits":
+        raise InputError("dataset 'digits' comes with scikit-learn and needs no preparation")
+    try:
+        return sources.prepared_folder(name, data_dir)
+    except InputError:
+        pass  # to be prepared
+    for package in ("tensorflow", "array_record", "importlib_resources"):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"preparing {name!r} needs the package {package}: pip install 'rir_jax[prepare]'"
+            )
+    import tensorflow_datasets as tfds
+
+    where = epath.Path(data_dir or sources.DEFAULT_DATA_DIR).expanduser()
+    try:
+        builder = tfds.builder(name, data_dir=where, file_format="array_record")
+    except tfds.core.DatasetNotFoundError:
+        raise InputError(f"dataset {name!r} is unknown to TFDS; allowed: see its catalog") from None
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # network, disk, checksums: whatever TFDS raises
+        reason = " ".join(str(error).split())[:300]
+        raise RunError(f"dataset {name!r} could not be prepared in {where}: {reason}") from error
+    return sources.prepared_folder(name, data_dir)
+
+
+if __name__ == "__main__":
+    cli.start(main)

@@ -1,0 +1,41 @@
+"""Trains a network: python -m rir_jax.train --config=FILE --workdir=DIR [--config.FIELD=VALUE ...]
+
+Running the same command again goes on where it stopped.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from rir_jax import cli
+from rir_jax.errors import InputError
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "File with a get_config().")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+
+
+def main(arguments: list[str]) -> None:
+    cli.no_arguments(arguments)
+    config = cli.loaded_config(_CONFIG)
+    if not _WORKDIR.value:
+        raise InputError("--workdir is missing; see --help")
+    cli.use_compilation_cache()
+    from rir_jax.training.loop import train_and_evaluate
+
+    summary = train_and_evaluate(config, _WORKDIR.value)
+    if summary is not None:
+        print(describe(summary, _WORKDIR.value))
+
+
+def describe(summary: dict, workdir: str) -> str:
+    """A finished run in one line."""
+    split = "test" if "test_accuracy" in summary else "validation"
+    return (
+        f"{summary['model']} on {summary['dataset']}: {100 * summary[f'{split}_accuracy']:.2f} % "
+        f"{split} accuracy, loss {summary[f'{split}_loss']:.4f}, after {summary['epochs']} epochs "
+        f"({summary['seconds']:.0f} s on {summary['device']}); summary.json and curves.png are in "
+        f"{workdir}"
+    )
+
+
+if __name__ == "__main__":
+    cli.start(main)

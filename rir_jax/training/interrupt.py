@@ -1,0 +1,41 @@
+"""Reasons to stop a run before its end: a signal, or the time that it was given."""
+
+import signal
+import time
+
+
+class StopRequest:
+    """Notes SIGTERM and SIGINT while it is entered, and when ``time_limit`` seconds are over.
+
+    A second SIGINT interrupts at once, as it would without this.
+    """
+
+    def __init__(self, time_limit: float | None = None):
+        self._deadline = None if time_limit is None else time.monotonic() + time_limit
+        self._time_limit = time_limit
+        self._signal = None
+        self._before = {}
+
+    def reason(self) -> str | None:
+        """Why the run should stop now, or None."""
+        if self._signal is not None:
+            return f"received {self._signal.name}"
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return f"reached the time limit of {self._time_limit:g} s"
+        return None
+
+    def _note(self, number, frame):
+        self._signal = signal.Signals(number)
+        signal.signal(signal.SIGINT, self._before.get(signal.SIGINT, signal.default_int_handler))
+
+    def __enter__(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._before[number] = signal.signal(number, self._note)
+            except ValueError:  # not the main thread: signals are the caller's business
+                break
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

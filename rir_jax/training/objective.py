@@ -1,0 +1,59 @@
+"""What is minimized, and by what: cross-entropy, the L2 penalty on W, SGD with drops.
+
+The objective is ``cross_entropy + (weight_decay / 2) * sum(W ** 2)`` over the stored kernels of
+convolutions and dense layers. A generalized layer stores W without the partial identity, so this
+is the paper's penalty with the identity taken off. Its gradient is ``weight_decay * W``, which
+the optimizer adds; the loss that is logged is the cross-entropy alone.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+KERNELS = ("kernel", "projection")
+"""Names of the parameters that the penalty is on: not biases, not batch norm."""
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Of each example, ``[N]``, from logits ``[N, classes]`` and int labels ``[N]``."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def penalized(params: Any) -> Any:
+    """A tree of booleans: which parameters the L2 penalty is on."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in KERNELS, params)
+
+
+def l2_penalty(params: Any, weight_decay: float) -> jax.Array:
+    """``(weight_decay / 2) * sum(W ** 2)`` over the penalized parameters, a scalar.
+
+    >>> float(l2_penalty({"conv": {"kernel": jnp.ones(3), "bias": jnp.ones(3)}}, 0.2))
+    0.30000001192092896
+    """
+    squares = jax.tree.map(
+        lambda w, on: jnp.sum(w**2) if on else jnp.zeros(()), params, penalized(params)
+    )
+    return 0.5 * weight_decay * sum(jax.tree.leaves(squares))
+
+
+def learning_rate_schedule(
+    learning_rate: float, milestones: tuple[int, ...], factor: float, steps_per_epoch: int
+) -> Callable[[jax.Array], jax.Array]:
+    """The rate of a step: multiplied by ``factor`` once each epoch of ``milestones`` is over.
+
+    >>> schedule = learning_rate_schedule(0.1, (42, 62), 0.1, steps_per_epoch=100)
+    >>> [round(float(schedule(step)), 6) for step in (0, 4199, 4200, 6199, 6200)]
+    [0.1, 0.1, 0.01, 0.01, 0.001]
+    """
+    drops = {epoch * steps_per_epoch: factor for epoch in milestones}
+    return optax.piecewise_constant_schedule(learning_rate, drops)
+
+
+def sgd(schedule, momentum: float, weight_decay: float) -> optax.GradientTransformation:
+    """SGD with momentum on cross-entropy plus the L2 penalty (paper, section 4)."""
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay, mask=penalized), optax.sgd(schedule, momentum)
+    )

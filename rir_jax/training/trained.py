@@ -1,0 +1,134 @@
+"""Trained networks, read back from the folder of their run."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from etils import epath
+
+from rir_jax.data import augment, sources
+from rir_jax.errors import InputError
+from rir_jax.models.network import Network
+from rir_jax.parallel import create_mesh, replicated
+from rir_jax.training import engine as engines
+from rir_jax.training.checkpoints import Checkpoints
+from rir_jax.training.setup import build_engine, build_model, build_optimizer
+from rir_jax.training.step import abstract_train_state
+from rir_jax.workdir import Workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What goes with a trained network.
+
+    Attributes:
+      class_names: one for each logit.
+      image_shape: ``(H, W, C)`` of the images that it was trained on.
+      mean, std: float32 ``[C]``, for pixels from 0 to 255.
+      dataset: its name.
+      step: training steps taken.
+      config: of the run.
+    """
+
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    mean: np.ndarray
+    std: np.ndarray
+    dataset: str
+    step: int
+    config: ml_collections.ConfigDict
+
+    def preprocess(self, images: jax.Array) -> jax.Array:
+        """uint8 images ``[N, H, W, C]`` to what the network takes. Traceable."""
+        return augment.normalize(images, self.mean, self.std)
+
+
+def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
+    """The network of a run, from its newest intact checkpoint, on the first device.
+
+    Returns:
+      The model, its variables ("params" and "batch_stats") and an `Info`. Logits of uint8 images
+      are ``model.apply(variables, info.preprocess(images))``.
+
+    Raises:
+      InputError: the folder holds no run, or none with a checkpoint.
+      RunError: all of its checkpoints are damaged.
+    """
+    folder = Workdir(workdir)
+    config = folder.config()
+    if config is None:
+        raise InputError(f"workdir {folder.path} holds no run (no config.json)")
+    if config.num_seeds > 1:
+        raise InputError(
+            f"workdir {folder.path} holds runs of {config.num_seeds} seeds; allowed: one of them, "
+            f"such as {folder / f'seed_{config.seed}'}"
+        )
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def abstract_state(notes):
+        model = build_model(config, len(notes["dataset"]["class_names"]))
+        optimizer, _ = build_optimizer(config, steps_per_epoch=1)
+        return abstract_train_state(model, optimizer, notes["dataset"]["image_shape"], device)
+
+    restored = Checkpoints(folder / "checkpoints").restore(abstract_state)
+    if restored is None:
+        raise InputError(f"workdir {folder.path} holds no checkpoint yet; train first")
+    state, notes = restored
+    described = notes["dataset"]
+    info = Info(
+        class_names=tuple(described["class_names"]),
+        image_shape=tuple(described["image_shape"]),
+        mean=np.asarray(described["mean"], np.float32),
+        std=np.asarray(described["std"], np.float32),
+        dataset=described["name"],
+        step=int(state.step),
+        config=config,
+    )
+    return build_model(config, len(info.class_names)), state.variables, info
+
+
+def evaluate(workdir: epath.PathLike, data_dir: str | None = None) -> dict[str, Any]:
+    """Exact accuracy and loss of a run's network on the whole split that it reports on.
+
+    Args:
+      workdir: of the run.
+      data_dir: where the prepared data set is now, if not where the config says.
+
+    Returns:
+      "split", "accuracy" (0 to 1), "loss", "num_examples", "step", "model" and "dataset".
+
+    Raises:
+      InputError, RunError: as `load`, or the data set is not there or of other classes.
+    """
+    _, variables, info = load(workdir)
+    config = info.config
+    dataset = sources.load(
+        info.dataset,
+        data_dir or config.dataset.data_dir,
+        config.dataset.validation_fraction,
+    )
+    described = (dataset.image_shape, dataset.class_names)
+    if described != (info.image_shape, info.class_names):
+        raise InputError(
+            f"dataset {info.dataset!r} has images {dataset.image_shape} of "
+            f"{len(dataset.class_names)} classes; the network was trained on {info.image_shape} "
+            f"of {len(info.class_names)}"
+        )
+    mesh = create_mesh(config.eval.batch_size, 1)
+    engine, _ = build_engine(
+        config, len(info.class_names), len(dataset.train), info.image_shape, mesh
+    )
+    variables = jax.device_put(variables, replicated(mesh))
+    held_out = dataset.held_out
+    arrays = engines.evaluation_arrays(held_out, config.eval.batch_size, info.mean, info.std, mesh)
+    result = engines.evaluation_result(engine.evaluate(variables, *arrays), len(held_out))
+    return {
+        "split": dataset.held_out_name,
+        **result,
+        "num_examples": len(held_out),
+        "step": info.step,
+        "model": config.model.name,
+        "dataset": info.dataset,
+    }
