@@ -32,7 +32,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: epath.PathLike, keep: int = 2):
-        self.folder = epath.Path(folder)
+        self.folder = epath.Path(folder).absolute()  # as orbax wants it
         self._keep = keep
         self._manager = None
 
