@@ -86,6 +86,21 @@ def partial_identity(kernel_shape: tuple[int, ...], dtype=jnp.float32) -> jax.Ar
     return at_centre(jnp.eye(width_in, width_out, dtype=dtype), kernel_shape)
 
 
+def shortcut_kernel(kernel: jax.Array, projection: jax.Array | None = None) -> jax.Array:
+    """The shortcut of a generalized layer, as a kernel to add to its stored one, ``W``.
+
+    Args:
+      kernel: W, ``[*spatial, in, out]``.
+      projection: ``[in / 2, out / 2]``, in place of the identity of a zero-padded shortcut.
+
+    Raises:
+      ValueError: as `partial_identity` or `at_centre`.
+    """
+    if projection is None:
+        return partial_identity(kernel.shape, kernel.dtype)
+    return at_centre(projection, kernel.shape)
+
+
 def padded_shortcut(x: jax.Array, features: int, stride: int = 1) -> jax.Array:
     """The parameter-free shortcut: subsample by ``stride``, then add zero channels.
 
