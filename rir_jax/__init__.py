@@ -6,6 +6,7 @@ relates (CNN, ResNet, ResNet Init, RiR), with the training that reproduces its t
 
 from rir_jax.config import default_config
 from rir_jax.errors import InputError, RunError
+from rir_jax.models import relations
 from rir_jax.models.fold import fold
 from rir_jax.models.layers import GeneralizedConv, GeneralizedDense, resnet_init
 from rir_jax.models.zoo import create_model, list_models
@@ -25,6 +26,7 @@ __all__ = [
     "fold",
     "list_models",
     "load",
+    "relations",
     "resnet_init",
     "train_and_evaluate",
 ]

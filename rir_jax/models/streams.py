@@ -35,6 +35,11 @@ def split(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return x[..., :width], x[..., width:]
 
 
+def half(stream: str, width: int) -> slice:
+    """Where stream "r" or "t" is among channels; ``width`` is that of one stream."""
+    return slice(0, width) if stream == "r" else slice(width, 2 * width)
+
+
 def join(residual: jax.Array, transient: jax.Array) -> jax.Array:
     """Two streams ``[..., w]`` to the one array ``[r; t]``, ``[..., 2 w]``."""
     return jnp.concatenate([residual, transient], axis=-1)
