@@ -4,6 +4,7 @@ The dual-stream generalized residual block, its ResNet Init, and the four famili
 relates (CNN, ResNet, ResNet Init, RiR), with the training that reproduces its tables.
 """
 
+from rir_jax import interop
 from rir_jax.config import default_config
 from rir_jax.errors import InputError, RunError
 from rir_jax.models import relations
@@ -24,6 +25,7 @@ __all__ = [
     "default_config",
     "evaluate",
     "fold",
+    "interop",
     "list_models",
     "load",
     "relations",

@@ -34,11 +34,15 @@ def resnet_init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> ja
     ``(*spatial, in, out)`` with odd spatial sizes and even ``in`` <= ``out``. (Weight decay would
     pull this shortcut to zero: `GeneralizedConv` keeps it out of the parameter.)
 
+    Raises:
+      ValueError: a shape without two streams, with narrowing ones, or without a centre.
+
     >>> kernel = resnet_init(jax.random.key(0), (3, 3, 4, 4))
     >>> kernel.shape
     (3, 3, 4, 4)
     """
-    return msr(key, shape, dtype) + streams.partial_identity(shape, dtype)
+    identity = streams.partial_identity(shape, dtype)
+    return identity + msr(key, shape, dtype)
 
 
 class Conv(nn.Module):

@@ -30,7 +30,7 @@ def check_variables(model: Network, variables: Any) -> None:
     stem = found.get("params/stem_conv/kernel")
     channels = stem.shape[2] if jnp.ndim(stem) == 4 else 3
     expected = flax.traverse_util.flatten_dict(variable_shapes(model, channels), sep="/")
-    problem = first_difference(
+    problem = differences(
         {name: jnp.shape(value) for name, value in found.items()},
         {name: value.shape for name, value in expected.items()},
     )
@@ -38,19 +38,23 @@ def check_variables(model: Network, variables: Any) -> None:
         raise ValueError(f"variables are not this network's: {problem}")
 
 
-def first_difference(found: dict[str, tuple], expected: dict[str, tuple]) -> str | None:
-    """The first entry that is missing, not expected, or of another shape, in words.
+def differences(found: dict[str, tuple], expected: dict[str, tuple]) -> str:
+    """In words: the first missing entry, the first unexpected, the first of another shape.
 
-    >>> first_difference({"a": (1, 2)}, {"a": (2, 1)})
-    "'a' has shape (1, 2); allowed: (2, 1)"
+    >>> differences({"a": (1, 2), "b": (3,)}, {"a": (2, 1), "c": (3,)})
+    "'c' is missing; 'b' is not expected; 'a' has shape (1, 2), allowed: (2, 1)"
+    >>> differences({"a": (1,)}, {"a": (1,)})
+    ''
     """
-    missing = [name for name in expected if name not in found]
-    if missing:
-        return f"{missing[0]!r} is missing ({len(missing)} in all)"
-    extra = [name for name in found if name not in expected]
-    if extra:
-        return f"{extra[0]!r} is not expected ({len(extra)} in all)"
-    for name, shape in expected.items():
-        if tuple(found[name]) != tuple(shape):
-            return f"{name!r} has shape {tuple(found[name])}; allowed: {tuple(shape)}"
-    return None
+    missing = [f"{name!r} is missing" for name in expected if name not in found]
+    extra = [f"{name!r} is not expected" for name in found if name not in expected]
+    misshaped = [
+        f"{name!r} has shape {tuple(found[name])}, allowed: {tuple(shape)}"
+        for name, shape in expected.items()
+        if name in found and tuple(found[name]) != tuple(shape)
+    ]
+    return "; ".join(_first_of(problems) for problems in (missing, extra, misshaped) if problems)
+
+
+def _first_of(problems):
+    return problems[0] + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")

@@ -136,7 +136,7 @@ def test_bfloat16_networks_stay_bfloat16():
         ),
         (
             lambda v: v["params"]["stem_norm"].update(scale=jnp.ones(3)),
-            r"'params/stem_norm/scale' has shape \(3,\); allowed: \(4,\)",
+            r"'params/stem_norm/scale' has shape \(3,\), allowed: \(4,\)",
         ),
     ],
 )
