@@ -9,8 +9,11 @@ from ml_collections import config_flags
 from rir_jax import cli
 from rir_jax.errors import InputError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "File with a get_config().")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+FLAGS = flags.FlagValues()
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "File with a get_config(); --config.FIELD=VALUE changes it.", FLAGS
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", FLAGS)
 
 
 def main(arguments: list[str]) -> None:
@@ -38,4 +41,4 @@ def describe(summary: dict, workdir: str) -> str:
 
 
 if __name__ == "__main__":
-    cli.start(main)
+    cli.start(main, FLAGS)

@@ -26,6 +26,22 @@ msr = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 """MSR (He et al.) initialization, ``(key, shape, dtype) -> array``: N(0, 2 / fan_in)."""
 
 
+@jax.custom_jvp
+def relu(x: jax.Array) -> jax.Array:
+    """``max(x, 0)``, whose gradient needs the output alone.
+
+    A ReLU that looks at its input keeps both for the backward pass. The output is there
+    anyway, for the next layer.
+    """
+    return jnp.maximum(x, 0)
+
+
+@relu.defjvp
+def _relu_jvp(primals, tangents):
+    y = relu(*primals)
+    return y, jnp.where(y > 0, tangents[0], 0)
+
+
 def resnet_init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
     """ResNet Init (paper, section 3): MSR plus a partial identity, as an initializer.
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from rir_jax.models import streams
 from rir_jax.models.blocks import OUTER_SHORTCUTS, ResidualBlock, projection_conv
-from rir_jax.models.layers import Conv, GeneralizedConv
+from rir_jax.models.layers import Conv, GeneralizedConv, relu
 
 CHOICES = {
     "shortcut": ("zero_pad", "projection"),
@@ -97,7 +97,7 @@ class Network(nn.Module):
             layer = partial(GeneralizedConv, shortcut=self.shortcut, **plain)
 
         x = Conv(self.stem_width, name="stem_conv", **plain)(images)
-        x = nn.relu(norm(name="stem_norm")(x))
+        x = relu(norm(name="stem_norm")(x))
         for stage, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True), 1):
             for block in range(1, blocks + 1):
                 x = ResidualBlock(
@@ -126,7 +126,7 @@ class Network(nn.Module):
         x = Conv(self.num_classes, kernel_size=1, name="head_conv", **plain)(x)
         x = norm(name="head_norm", dtype=wide)(x)
         if self.head_relu:
-            x = nn.relu(x)
+            x = relu(x)
         return jnp.mean(x, axis=(1, 2))
 
 

@@ -106,16 +106,26 @@ def shortcut_kernel(kernel: jax.Array, projection: jax.Array | None = None) -> j
     return at_centre(projection, kernel.shape)
 
 
-def padded_shortcut(x: jax.Array, features: int, stride: int = 1) -> jax.Array:
+def padded_shortcut(
+    x: jax.Array, features: int, stride: int = 1, channels: int | None = None
+) -> jax.Array:
     """The parameter-free shortcut: subsample by ``stride``, then add zero channels.
 
-    ``[N, H, W, C]`` to ``[N, ceil(H / stride), ceil(W / stride), features]``.
+    Args:
+      x: ``[N, H, W, C]``.
+      features: channels of the result.
+      stride: of both spatial axes.
+      channels: how many of the first channels to take, all of them if None.
+
+    Returns:
+      ``[N, ceil(H / stride), ceil(W / stride), features]``.
 
     Raises:
-      ValueError: ``C`` is larger than ``features``.
+      ValueError: more channels than ``features``.
     """
-    channels = x.shape[-1]
+    channels = x.shape[-1] if channels is None else channels
     if channels > features:
         raise ValueError(f"a zero-padded shortcut cannot go from {channels} to {features} channels")
-    x = x[:, ::stride, ::stride, :]
-    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, features - channels)))
+    # One slice for both, so that no array between them is written.
+    kept = jax.lax.slice(x, (0,) * 4, (*x.shape[:3], channels), (1, stride, stride, 1))
+    return jnp.pad(kept, ((0, 0), (0, 0), (0, 0), (0, features - channels)))

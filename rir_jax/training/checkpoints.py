@@ -9,6 +9,7 @@ warning that names it, and the one before is used.
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: epath.PathLike, keep: int = 2):
-        self.folder = epath.Path(folder)
+        folder = os.fspath(folder)
+        # Orbax wants absolute paths; those of object stores are.
+        self.folder = epath.Path(folder if "://" in folder else os.path.abspath(folder))
         self._keep = keep
         self._manager = None
 

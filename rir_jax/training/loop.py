@@ -99,7 +99,7 @@ class Run:
         self._last_read = 0.0
         self._rate = None  # images per second
         self._calls: collections.deque[_Call] = collections.deque()
-        self._called = False
+        self._called, self._longest_call = False, 1
         self._log = MetricsLog(folder, self._step)
         self._intervals = Intervals(
             config.train.log_every_steps, self._per_epoch, notes["open_interval"]
@@ -194,7 +194,9 @@ class Run:
         if self._rate is None:
             return 1
         per_second = self._rate / self._setup.config.train.batch_size
-        return max(1, min(left, round(per_second * _SECONDS_PER_CALL)))
+        # Growing step by step: a call that was over before it was read looks faster than it was.
+        self._longest_call *= 4
+        return max(1, min(left, self._longest_call, round(per_second * _SECONDS_PER_CALL)))
 
     def _end_epoch(self):
         config, epoch = self._setup.config, self._step // self._per_epoch

@@ -38,7 +38,7 @@ class MetricsLog:
             with open(self._path, "a") as file:
                 file.write(line + "\n")
         for name in ("loss", "accuracy", "learning_rate", "images_per_second"):
-            if name in record:
+            if record.get(name) is not None:
                 tag = f"{record['split']}/{name}"
                 self._events.add_scalar(tag, record[name], global_step=record["step"])
 
