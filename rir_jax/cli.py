@@ -85,11 +85,19 @@ def _guarded(main, arguments):
         _fail(error, 2)
     except RunError as error:
         _fail(error, 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
 
 
 def _fail(message, code):
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+    if _is_one_of_several():
+        os._exit(code)  # an orderly exit waits for the others, who may be waiting for this one
     sys.exit(code)
+
+
+def _is_one_of_several():
+    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
 
 
 def _one_line(error):

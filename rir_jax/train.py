@@ -1,16 +1,23 @@
 """Trains a network: python -m rir_jax.train --config=FILE --workdir=DIR [--config.FIELD=VALUE ...]
 
-Running the same command again goes on where it stopped.
+Running the same command again goes on where it stopped. In several processes (see
+docs/multi_process.md) each runs the same command, told apart by --process_id or by the cluster.
 """
 
 from absl import flags
 from ml_collections import config_flags
 
-from rir_jax import cli
+from rir_jax import cli, processes
 from rir_jax.errors import InputError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "File with a get_config().")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+_ADDRESS = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, of several.")
+_PROCESSES = flags.DEFINE_integer("num_processes", None, "Processes that train together.")
+_PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Find the other processes by the cluster: Cloud TPU, Slurm, Open MPI."
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -18,11 +25,12 @@ def main(arguments: list[str]) -> None:
     config = cli.loaded_config(_CONFIG)
     if not _WORKDIR.value:
         raise InputError("--workdir is missing; see --help")
+    processes.start(_ADDRESS.value, _PROCESSES.value, _PROCESS.value, _DISTRIBUTED.value)
     cli.use_compilation_cache()
     from rir_jax.training.loop import train_and_evaluate
 
     summary = train_and_evaluate(config, _WORKDIR.value)
-    if summary is not None:
+    if summary is not None and processes.is_main_process():
         print(describe(summary, _WORKDIR.value))
 
 
