@@ -9,9 +9,8 @@ from collections.abc import Callable
 import absl.logging
 from absl import app, flags
 
-from rir_jax.config import FIELDS
+from rir_jax.config import FIELDS, check_text
 from rir_jax.errors import InputError, RunError
-from rir_jax.models.zoo import suggest
 
 
 def start(main: Callable[[list[str]], None]) -> None:
@@ -44,19 +43,22 @@ def _parse(argv):
 
 
 def _check_config_fields(argv):
-    """Refuses ``--config.FIELD`` of no field, or with a value of another type."""
+    """Refuses ``--config.FIELD=VALUE`` of no field, or with a value that is not allowed."""
+    given = set()
     for argument, following in zip(argv[1:], [*argv[2:], ""], strict=True):
-        match = re.match(r"--?config\.([^=]+)(?:=(.*))?", argument, re.DOTALL)
+        if argument == "--":
+            return
+        match = re.match(r"--?(no)?config\.([^=]+)(?:=(.*))?", argument, re.DOTALL)
         if match is None:
             continue
-        path, value = match[1], following if match[2] is None else match[2]
-        if path not in FIELDS:
-            raise InputError(f"config field {path!r} is unknown; {suggest(path, FIELDS)}")
-        if FIELDS[path].type in (int, float):
-            try:
-                FIELDS[path].type(value)
-            except ValueError:
-                raise InputError(f"{path} is {value!r}; allowed: {FIELDS[path].allowed}") from None
+        negated, path, value = match.groups()
+        is_flag = path in FIELDS and FIELDS[path].type is bool
+        if value is None:
+            value = ("false" if negated else "true") if is_flag else following
+        check_text(path, value.lower() if is_flag else value)
+        if path in given and FIELDS[path].type is tuple:  # config_flags would join the two
+            raise InputError(f"{path} is given twice; allowed: once")
+        given.add(path)
 
 
 def loaded_config(flag: flags.FlagHolder):

@@ -27,7 +27,7 @@ class Workdir:
       path: the folder.
 
     Raises:
-      InputError: no path.
+      InputError: no path, or of a store that cannot be reached.
     """
 
     def __init__(self, path: epath.PathLike):
@@ -35,8 +35,11 @@ class Workdir:
             raise InputError(f"workdir is {str(path)!r}; allowed: the path of a folder")
         try:
             self.path = epath.Path(path).expanduser()
-        except (RuntimeError, ValueError, ImportError) as error:  # no such user, no such store
+            self.path.exists()
+        except Exception as error:  # too long, no package for gs://, no access, ...
             raise InputError(f"workdir {path} cannot be used: {error}") from None
+        if str(self.path).startswith("~"):
+            raise InputError(f"workdir is {str(path)!r}; allowed: ~ or ~USER of a user")
 
     def __truediv__(self, name: str) -> epath.Path:
         return self.path / name
@@ -72,11 +75,8 @@ class Workdir:
         Raises:
           InputError: it is of another config (with the fields that differ), or no folder.
         """
-        try:
-            if self.path.exists() and not self.path.is_dir():
-                raise InputError(f"workdir {self.path} is a file; allowed: a folder, or a new one")
-        except OSError as error:  # such as a name that is too long
-            raise InputError(f"workdir {self.path} cannot be used: {error.strerror}") from None
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"workdir {self.path} is a file; allowed: a folder, or a new one")
         earlier = self.config()
         if earlier is not None:
             check_same(config, configs.flatten(earlier), f"workdir {self.path}")
@@ -118,8 +118,8 @@ class Workdir:
             raise InputError("the processes were given different configs; allowed: one for all")
         if not self.path.exists():
             raise InputError(
-                f"workdir {self.path} is not there in process {processes.index()}; allowed: a folder "
-                "that all processes share, such as gs:// or NFS"
+                f"workdir {self.path} is not there in process {processes.index()}; allowed: a "
+                "folder that all processes share, such as gs:// or NFS"
             )
 
     @contextlib.contextmanager

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,8 @@ class Checkpoints:
 
     def __init__(self, folder: epath.PathLike, keep: int = 2):
         self.folder = epath.Path(folder)
+        if "://" not in str(folder):
+            self.folder = epath.Path(os.path.abspath(folder))  # orbax takes no other
         self._keep = keep
         self._writer = None
         self._newest = None  # the step of the last save

@@ -43,7 +43,7 @@ class MetricsLog:
             self._write_all()
             if not workdir.is_remote:
                 with write_errors(self._path):
-                    self._file = open(self._path, "a")
+                    self._file = open(self._path, "a")  # noqa: SIM115 (open for the whole run)
             self._events = Events(workdir / "tensorboard", step)
 
     def write(self, record: dict[str, Any]) -> None:
@@ -129,7 +129,7 @@ class Intervals:
                 raise RunError(
                     f"the loss became {loss} at step {at} (steps {first} to {step} were run "
                     "together); the last checkpoint is from before. A lower "
-                    "optimizer.learning_rate may help"
+                    "optimizer.learning_rate, in a fresh workdir, may help"
                 )
             self.open_interval["loss"].append(loss)
             self.open_interval["accuracy"].append(accuracy)

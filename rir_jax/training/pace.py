@@ -1,4 +1,4 @@
-"""How fast a run goes, and what its processes must decide alike: how far a call goes, and the end."""
+"""How fast a run goes, and what its processes must decide alike: the steps of a call, the end."""
 
 import time
 from typing import Any
