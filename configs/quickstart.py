@@ -13,8 +13,8 @@ def get_config():
     config.augment.crop_padding = 1
     config.augment.flip = False
     config.train.batch_size = 64
-    config.train.epochs = 12
+    config.train.epochs = 20
     config.train.log_every_steps = 11
     config.optimizer.learning_rate = 0.05
-    config.schedule.milestones = (8, 10)
+    config.schedule.milestones = (12, 17)
     return config

@@ -9,7 +9,7 @@ from rir_jax.errors import InputError, RunError
 from rir_jax.models.layers import GeneralizedConv, GeneralizedDense, resnet_init
 from rir_jax.models.zoo import create_model, list_models
 from rir_jax.training.loop import train_and_evaluate
-from rir_jax.training.trained import evaluate, load
+from rir_jax.training.trained import load
 from rir_jax.version import __version__
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "__version__",
     "create_model",
     "default_config",
-    "evaluate",
     "list_models",
     "load",
     "resnet_init",

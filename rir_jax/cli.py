@@ -7,18 +7,31 @@ import sys
 from collections.abc import Callable
 
 import absl.logging
-from absl import app, flags
+from absl import flags
 
 from rir_jax.config import FIELDS, check_text
 from rir_jax.errors import InputError, RunError
 
 
-def start(main: Callable[[list[str]], None]) -> None:
+def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
     """Parses the command line and calls ``main`` with the arguments that are no flags.
 
+    Each command has flag values of its own, so that importing several commands never clashes.
     Exit codes: 0; 2 for something the user gave that is not allowed; 1 for a run that failed.
     """
-    app.run(lambda arguments: _guarded(main, arguments[1:]), flags_parser=_parse)
+    if any(argument in ("--help", "-h") for argument in sys.argv[1:]):
+        print(f"{sys.modules['__main__'].__doc__}\n{values.get_help()}")
+        return
+    arguments = _parse(sys.argv, values)[1:]
+    _log_ours_only()
+    try:
+        main(arguments)
+    except InputError as error:
+        _fail(error, 2)
+    except RunError as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
 
 
 def _log_ours_only():
@@ -32,10 +45,10 @@ def _log_ours_only():
     ours.handlers[:] = [handler]
 
 
-def _parse(argv):
+def _parse(argv, values):
     try:
         _check_config_fields(argv)
-        return flags.FLAGS(argv)
+        return values(argv)
     except InputError as error:
         _fail(error, 2)
     except Exception as error:  # config_flags raises anything, from KeyError to a SyntaxError
@@ -77,18 +90,6 @@ def loaded_config(flag: flags.FlagHolder):
     except Exception as error:  # the file is Python: anything
         raise InputError(_one_line(error.__cause__ or error)) from None
     return config
-
-
-def _guarded(main, arguments):
-    _log_ours_only()
-    try:
-        main(arguments)
-    except InputError as error:
-        _fail(error, 2)
-    except RunError as error:
-        _fail(error, 1)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
 
 
 def _fail(message, code):

@@ -10,8 +10,11 @@ from absl import flags
 from rir_jax import cli
 from rir_jax.errors import InputError
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of prepared data sets, if it moved.")
+FLAGS = flags.FlagValues()
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", FLAGS)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of prepared data sets, if it moved.", FLAGS
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -25,4 +28,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.start(main)
+    cli.start(main, FLAGS)

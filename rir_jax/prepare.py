@@ -12,8 +12,11 @@ from rir_jax import cli
 from rir_jax.data import sources
 from rir_jax.errors import InputError, RunError
 
-_DATASET = flags.DEFINE_string("dataset", None, "Name of a TFDS set: cifar10, cifar100, ...")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, f"Where to (default {sources.DEFAULT_DATA_DIR}).")
+FLAGS = flags.FlagValues()
+_DATASET = flags.DEFINE_string("dataset", None, "Name of a TFDS set: cifar10, cifar100, ...", FLAGS)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, f"Where to (default {sources.DEFAULT_DATA_DIR}).", FLAGS
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -57,4 +60,4 @@ def prepare(name: str, data_dir: str | None = None) -> epath.Path:
 
 
 if __name__ == "__main__":
-    cli.start(main)
+    cli.start(main, FLAGS)

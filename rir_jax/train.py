@@ -10,13 +10,22 @@ from ml_collections import config_flags
 from rir_jax import cli, processes
 from rir_jax.errors import InputError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "File with a get_config().")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-_ADDRESS = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, of several.")
-_PROCESSES = flags.DEFINE_integer("num_processes", None, "Processes that train together.")
-_PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
+FLAGS = flags.FlagValues()
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "File with a get_config(); --config.FIELD=VALUE changes it.", FLAGS
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", FLAGS)
+_ADDRESS = flags.DEFINE_string(
+    "coordinator_address", None, "HOST:PORT of process 0, of several.", FLAGS
+)
+_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "Processes that train together.", flag_values=FLAGS
+)
+_PROCESS = flags.DEFINE_integer(
+    "process_id", None, "Which of them this is, from 0.", flag_values=FLAGS
+)
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Find the other processes by the cluster: Cloud TPU, Slurm, Open MPI."
+    "distributed", False, "Find the others by the cluster: Cloud TPU, Slurm, Open MPI.", FLAGS
 )
 
 
@@ -46,4 +55,4 @@ def describe(summary: dict, workdir: str) -> str:
 
 
 if __name__ == "__main__":
-    cli.start(main)
+    cli.start(main, FLAGS)

@@ -58,9 +58,7 @@ def start(workdir, *arguments, devices: int = 1, environment=None, **fields) -> 
       environment: further variables.
       **fields: of the config, as for `tiny_config`.
     """
-    overrides = [
-        f"--config.{name}={value}" for name, value in {**TINY, **_dotted(fields)}.items()
-    ]
+    overrides = [f"--config.{name}={value}" for name, value in {**TINY, **_dotted(fields)}.items()]
     variables = {
         **os.environ,
         "PYTHONPATH": str(ROOT),

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+_PART_ELEMENTS = 2**17  # of x: what a part of the batch is at least, for the kernel's gradient
 
 
 def _pads(kernel_shape):
@@ -122,7 +123,7 @@ def _parts(x_shape, kernel_shape):
     and writes once more.
     """
     batch, height, width, channels = x_shape
-    elements = max(2**17, math.prod(kernel_shape))
+    elements = max(_PART_ELEMENTS, math.prod(kernel_shape))
     parts = max(1, batch // max(1, elements // (height * width * channels)))
     while batch % parts:
         parts -= 1

@@ -36,9 +36,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: epath.PathLike, keep: int = 2):
-        self.folder = epath.Path(folder)
-        if "://" not in str(folder):
-            self.folder = epath.Path(os.path.abspath(folder))  # orbax takes no other
+        folder = os.fspath(folder)
+        # Orbax wants absolute paths; those of object stores are.
+        self.folder = epath.Path(folder if "://" in folder else os.path.abspath(folder))
         self._keep = keep
         self._writer = None
         self._newest = None  # the step of the last save

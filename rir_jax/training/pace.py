@@ -33,13 +33,17 @@ class Pace:
         self._stop, self._batch_size = stop, batch_size
         self._clock = {"seconds": 0.0, "timed_seconds": 0.0, "timed_images": 0, **clock}
         self._since = time.monotonic()
-        self._agreed_rate = 0.0
+        self._agreed_rate, self._longest = 0.0, 1
         self._last_read = 0.0
 
     def steps(self, left: int) -> int:
         """How many steps the next call takes: about a second's worth, at most ``left``."""
+        if not self._agreed_rate:
+            return 1
         wanted = round(self._agreed_rate / self._batch_size * _SECONDS_PER_CALL)
-        return max(1, min(left, wanted))
+        # Growing step by step: a call that was over before it was read looks faster than it was.
+        self._longest *= 4
+        return max(1, min(left, self._longest, wanted))
 
     def ask(self) -> Any:
         """Sends what this process knows to the others, if any; to be called with every call."""
@@ -49,6 +53,8 @@ class Pace:
 
     def hear(self, answers: Any) -> None:
         """Decides by what all processes sent with a call, once that has been read."""
+        if self.reason is not None:
+            return
         if answers is None:
             self._agreed_rate, self.reason = self.rate or 0.0, self._stop.reason()
             return
