@@ -25,7 +25,7 @@ def draw(table: Table, results: list[Result]) -> dict[str, bytes]:
             pictures["depth.png"] = _png(lambda axes: _depth(axes, finished), table.title)
         if table.figure == "ablation":
             for result in finished:
-                name = f"ablation_{result.row.name}.png"
+                name = f"ablation_{result.summaries[0]['model']}.png"
                 title = f"{table.title}, {result.row.label}"
                 pictures[name] = _png(lambda axes, r=result: _ablation(axes, r), title)
     return pictures

@@ -18,7 +18,7 @@ from rir_jax.errors import InputError
 FLAGS = flags.FlagValues()
 _TABLE = flags.DEFINE_string("table", None, f"One of {', '.join(table.list_tables())}.", FLAGS)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs and the report.", FLAGS)
-_SEEDS = flags.DEFINE_integer("seeds", 1, "Runs a row, of seeds 0, 1, ...", FLAGS, lower_bound=1)
+_SEEDS = flags.DEFINE_integer("seeds", 1, "Runs a row, of seeds 0, 1, ...", 1, None, FLAGS)
 _TIME_LIMIT = flags.DEFINE_string("time_limit", None, "Such as 9m: ends at a checkpoint.", FLAGS)
 _SCALE = flags.DEFINE_enum("scale", "full", ["full", "small"], "small: minutes on a CPU.", FLAGS)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List rows and their cost, run nothing.", FLAGS)
@@ -55,7 +55,7 @@ def _override(text):
     path, equals, value = text.partition("=")
     if not equals or path not in configs.FIELDS:
         raise InputError(f"--set is {text!r}; allowed: FIELD=VALUE with a field of the config")
-    return path, configs.parse_value(path, value)
+    return path, configs.parse_text(path, value)
 
 
 def _print_plan(rows):

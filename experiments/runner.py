@@ -9,7 +9,7 @@ from typing import Any
 
 from etils import epath
 
-from experiments.table import Row, Table
+from experiments.table import Row, Table, folder_name
 from rir_jax import config as configs
 from rir_jax.errors import InputError, RunError
 from rir_jax.training.loop import train_and_evaluate
@@ -52,7 +52,8 @@ def run_table(
 
     Args:
       table: at its scale.
-      workdir: a folder for each row is made in it.
+      workdir: a folder for each row is made in it; tables may share a workdir, and then rows of
+        the same config share their runs.
       seeds: runs a row, of seeds 0, 1, ...
       overrides: config fields over all rows, such as the folder of the data.
       time_limit: seconds, after which the run at hand ends at a checkpoint.
@@ -68,20 +69,21 @@ def run_table(
     configs_of_rows = [table.config(row, overrides) for row in table.rows]
     for config in configs_of_rows:
         configs.validate(config)
+    folders = [root / folder_name(config) for config in configs_of_rows]
     failures, stopped = {}, False
     for seed in range(seeds):  # a first seed of every row before a second of any
-        for number, (row, config) in enumerate(zip(table.rows, configs_of_rows, strict=True), 1):
-            if stopped or row.name in failures:
+        for number, (row, config) in enumerate(zip(table.rows, configs_of_rows, strict=True)):
+            if stopped or number in failures:
                 continue
-            label = f"row {number} of {len(table.rows)}, {row.label}, seed {seed}"
+            label = f"row {number + 1} of {len(table.rows)}, {row.label}, seed {seed}"
             try:
-                stopped = not _run(config, root / row.name, seed, label, deadline)
+                stopped = not _run(config, folders[number], seed, label, deadline)
             except (InputError, RunError) as error:
-                failures[row.name] = str(error)
+                failures[number] = str(error)
                 _log.warning("%s failed: %s", label, error)
     results = [
-        Result(row, root / row.name, tuple(_summaries(root / row.name)), failures.get(row.name))
-        for row in table.rows
+        Result(row, folder, tuple(_summaries(folder)), failures.get(number))
+        for number, (row, folder) in enumerate(zip(table.rows, folders, strict=True))
     ]
     return results, not stopped
 

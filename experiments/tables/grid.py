@@ -17,7 +17,7 @@ TABLE = Table(
             {
                 "optimizer.learning_rate": rate,
                 "optimizer.weight_decay": decay,
-                "model.init": init,
+                "model.kernel_init": init,
                 "model.shortcut": shortcut,
             },
         )

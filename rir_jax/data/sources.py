@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import json
 
+import ml_collections
 import numpy as np
 from etils import epath
 
@@ -15,7 +16,18 @@ DEFAULT_DATA_DIR = "~/tensorflow_datasets"
 _BATCH = 4096  # read at once: item by item costs several times as much
 
 
-def load(name: str, data_dir: str | None = None, validation_fraction: float = 0.0) -> Dataset:
+def load_for(config: ml_collections.ConfigDict) -> Dataset:
+    """The data set of a run's config; see `load`."""
+    return load(**config.dataset)
+
+
+def load(
+    name: str,
+    data_dir: str | None = None,
+    validation_fraction: float = 0.0,
+    num_train: int | None = None,
+    num_test: int | None = None,
+) -> Dataset:
     """Loads a data set into memory. Never downloads anything.
 
     Args:
@@ -23,13 +35,28 @@ def load(name: str, data_dir: str | None = None, validation_fraction: float = 0.
         `rir_jax.prepare` has prepared.
       data_dir: folder of prepared TFDS sets (default: TFDS's own, ~/tensorflow_datasets).
       validation_fraction: part of the training split to hold out and report on, 0 for none.
+      num_train, num_test: how many images of a split to use, the first ones (TFDS stores them in
+        a random order); all when None.
 
     Raises:
-      InputError: the set is not prepared, is of another kind, or a package to read it is missing.
+      InputError: the set is not prepared, is of another kind or has fewer images, or a package to
+        read it is missing.
     """
     read = _digits if name == "digits" else functools.partial(_tfds, name, data_dir)
     train, test, class_names = read()
+    train = _first(train, num_train, "dataset.num_train", "training", name)
+    test = _first(test, num_test, "dataset.num_test", "test", name)
     return make_dataset(name, train, test, class_names, validation_fraction)
+
+
+def _first(split, count, field, kind, name):
+    if count is None:
+        return split
+    if count > len(split):
+        raise InputError(
+            f"{field} is {count}; allowed: up to {len(split)}, the {kind} images of {name!r}"
+        )
+    return split.take(np.arange(count))
 
 
 def _digits():

@@ -52,8 +52,26 @@ def learning_rate_schedule(
     return optax.piecewise_constant_schedule(learning_rate, drops)
 
 
-def sgd(schedule, momentum: float, weight_decay: float) -> optax.GradientTransformation:
-    """SGD with momentum on cross-entropy plus the L2 penalty (paper, section 4)."""
-    return optax.chain(
-        optax.add_decayed_weights(weight_decay, mask=penalized), optax.sgd(schedule, momentum)
-    )
+def sgd(
+    schedule, momentum: float, weight_decay: float, shortcuts: Callable[[Any], Any] | None = None
+) -> optax.GradientTransformation:
+    """SGD with momentum on cross-entropy plus the L2 penalty (paper, section 4).
+
+    Args:
+      schedule: step to learning rate.
+      momentum: of the gradients.
+      weight_decay: of the penalty.
+      shortcuts: to leave the identity in the penalty, as one should not: from the parameters to a
+        tree of what is added to each on application (see `rir_jax.models.network.shortcuts`).
+    """
+    penalty = optax.add_decayed_weights(weight_decay, mask=penalized)
+    if shortcuts is not None:
+        penalty = optax.chain(penalty, _decay(weight_decay, shortcuts))
+    return optax.chain(penalty, optax.sgd(schedule, momentum))
+
+
+def _decay(weight_decay, shortcuts):
+    def add(updates, params):
+        return jax.tree.map(lambda u, s: u + weight_decay * s, updates, shortcuts(params))
+
+    return optax.stateless(add)

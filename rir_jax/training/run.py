@@ -48,7 +48,7 @@ class Run:
       RunError: the checkpoints are damaged or lost, or the first could not be written.
     """
 
-    def __init__(self, setup: Setup, folder: Workdir, stop: StopRequest):
+    def __init__(self, setup: Setup, folder: Workdir, stop: StopRequest, label: str = ""):
         config = setup.config
         self._setup, self._folder, self._engine = setup, folder, setup.engine
         self._per_epoch = self._engine.batches.steps_per_epoch
@@ -68,7 +68,10 @@ class Run:
             dataset.held_out, config.eval.batch_size, dataset.mean, dataset.std, self._engine.mesh
         )
         self._progress = Progress(
-            f"{config.model.name} on {dataset.name}", setup.total_steps, self._step, self._per_epoch
+            label or f"{config.model.name} on {dataset.name}",
+            setup.total_steps,
+            self._step,
+            self._per_epoch,
         )
 
     def finish(self) -> dict[str, Any] | None:

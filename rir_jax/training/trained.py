@@ -70,7 +70,7 @@ def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
     def abstract_state(notes):
         check_same(config, notes["config"], f"a checkpoint in {folder / 'checkpoints'}")
         model = build_model(config, len(notes["dataset"]["class_names"]))
-        optimizer, _ = build_optimizer(config, steps_per_epoch=1)
+        optimizer, _ = build_optimizer(config, model, steps_per_epoch=1)
         return abstract_train_state(model, optimizer, notes["dataset"]["image_shape"], device)
 
     restored = Checkpoints(folder / "checkpoints").restore(abstract_state)
