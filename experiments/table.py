@@ -11,6 +11,7 @@ import ml_collections
 
 from rir_jax import config as configs
 from rir_jax.errors import InputError
+from rir_jax.models.zoo import FIELDS, create_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,15 @@ class Table:
             if not self.small_rows or row.label in self.small_rows
         )
         fields = {**_with_small_model(self.fields), **SMALL, **self.small}
-        return dataclasses.replace(self, rows=rows, fields=fields, note=f"{SMALL_NOTE} {self.note}")
+        train, test = (fields[f"dataset.num_{split}"] for split in ("train", "test"))
+        note = (
+            f"Small scale: {train:,} training and {test:,} test images, {fields['train.epochs']} "
+            "epochs, networks of 32 layers, unless overridden. It shows an order at best; the "
+            "paper's figures do not apply."
+        )
+        return dataclasses.replace(
+            self, rows=rows, fields=fields, note=f"{note} {self.note}".strip()
+        )
 
     def config(self, row: Row, overrides: dict[str, Any]) -> ml_collections.ConfigDict:
         """The config of a row; ``overrides`` are the caller's, over all.
@@ -96,21 +105,20 @@ SMALL = {
     "optimizer.learning_rate": 0.05,
     "schedule.milestones": (4, 6),
 }
-SMALL_NOTE = (
-    "Small scale: 5,000 training and 2,000 test images, 8 epochs, networks of 32 layers. It shows "
-    "an order at best; the paper's figures do not apply."
-)
 
 
 def folder_name(config: ml_collections.ConfigDict) -> str:
     """Of a config's runs: rows of the same config, in whatever table, share their runs.
 
-    The model's name, and a digest of all fields but the seeds and those that change no result.
+    The model's name, and a digest of all fields but the seeds and those that change no result;
+    the network's as they are once those left unset are filled in.
     """
     values = configs.flatten(config)
     for field in ("seed", "num_seeds", *configs.INERT_FIELDS):
         values.pop(field)
-    content = json.dumps(values, sort_keys=True)
+    network = create_model(config.model.name, **configs.model_fields(config))
+    values |= {f"model.{field}": getattr(network, field) for field in FIELDS}
+    content = json.dumps(values, sort_keys=True, default=str)
     return f"{config.model.name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
