@@ -34,6 +34,11 @@ def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
         _fail(error, 1)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
+    except BaseException:
+        if _is_one_of_several():
+            traceback.print_exc()
+            os._exit(1)
+        raise
 
 
 def _log_ours_only():
@@ -111,7 +116,7 @@ def loaded_config(flag: flags.FlagHolder):
 def _fail(message, code):
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
     if _is_one_of_several():
-        os._exit(code)  # an orderly exit waits for the others, who may be waiting for this one
+        os._exit(code)  # an orderly exit waits for the others, who may wait for this one
     sys.exit(code)
 
 

@@ -203,6 +203,8 @@ class Checkpoints:
 
 def _reason(error):
     """An error in brief; of tensorstore's long ones, what the operating system said."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = " ".join(str(error).split())
     code = re.search(r"os_error_code='(\d+)'", text)
     return os.strerror(int(code[1])) if code else text[:300]

@@ -5,6 +5,7 @@ rights. ``python -m tools.full_disk`` does the same on a file system that is ful
 """
 
 import contextlib
+import logging
 import resource
 import shutil
 import signal
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @contextlib.contextmanager
 def files_no_larger_than(size):
+    logging.disable()  # what orbax's threads log goes to a file too, of the test runner
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
     try:
@@ -35,6 +37,7 @@ def files_no_larger_than(size):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
         signal.signal(signal.SIGXFSZ, before)
+        logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("size", [0, 4000])
