@@ -1,5 +1,7 @@
 """A tiny network whose programs are compiled once, and runs of it within this process."""
 
+import gc
+
 import pytest
 
 from rir_jax.training import run as runs
@@ -19,6 +21,13 @@ class StopAfter:
             return None
         self._left -= 1
         return "the test says so" if self._left <= 0 else None
+
+
+@pytest.fixture
+def tidy():
+    """Collects garbage after a test, while its filters of warnings hold."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,11 @@ from rir_jax.training import checkpoints
 from rir_jax.workdir import Workdir
 from tools.harness import differences, records_of, state_of, steps_of, tiny_config
 
-# Orbax's threads complain to the interpreter of what they could not read.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+# What orbax could not read, it complains of to the interpreter when that tidies up.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("tidy"),
+]
 
 
 @pytest.fixture(scope="module")
