@@ -7,6 +7,7 @@ processes. Its last stage is just wide enough for orbax to write kernels to file
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import time
@@ -80,6 +81,15 @@ def start(workdir, *arguments, devices: int = 1, environment=None, **fields) -> 
     )
 
 
+def start_several(workdir, count: int = 2, **fields) -> list[subprocess.Popen]:
+    """Starts the processes of one run, on one simulated device each."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    shared = (f"--coordinator_address={address}", f"--num_processes={count}")
+    return [start(workdir, *shared, f"--process_id={index}", **fields) for index in range(count)]
+
+
 def output(process: subprocess.Popen, timeout: float = 120) -> str:
     """Waits for the end of a process; all that it printed."""
     try:
@@ -151,11 +161,12 @@ def differences(reference, other) -> list[str]:
     expected, records = records_of(reference), records_of(other)
     if expected != records:
         found.append(f"metrics: {len(expected)} records against {len(records)}")
-    steps = [step for r in records if r["split"] == "train" for step in _steps(r)]
+    steps = [step for r in records if r["split"] == "train" for step in steps_in(r)]
     if steps != list(range(1, len(steps) + 1)):
         found.append("steps that are not logged exactly once")
     return found
 
 
-def _steps(record):
+def steps_in(record) -> range:
+    """The steps that a record of the training split is the mean of."""
     return range(record["step"] - record["steps"] + 1, record["step"] + 1)

@@ -1,5 +1,7 @@
 """A tiny network whose programs are compiled once, and runs of it within this process."""
 
+import gc
+
 import pytest
 
 from rir_jax.training import run as runs
@@ -21,10 +23,17 @@ class StopAfter:
         return "the test says so" if self._left <= 0 else None
 
 
+@pytest.fixture
+def tidy():
+    """Collects garbage after a test, while its filters of warnings hold."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture(scope="session")
 def setup():
-    """Of a run on one device, 4 epochs of 22 steps."""
-    return build(tiny_config(mesh__data=1))
+    """Of a run on one device, 3 epochs of 22 steps."""
+    return build(tiny_config(mesh__data=1, train__epochs=3))
 
 
 @pytest.fixture

@@ -12,6 +12,12 @@ from rir_jax.training import checkpoints
 from rir_jax.workdir import Workdir
 from tools.harness import differences, records_of, state_of, steps_of, tiny_config
 
+# What orbax could not read, it complains of to the interpreter when that tidies up.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("tidy"),
+]
+
 
 @pytest.fixture(scope="module")
 def half_done(setup, tmp_path_factory):
@@ -84,7 +90,7 @@ DAMAGES = [
 def test_the_one_before_is_used_and_the_run_is_exact(damage, where, workdir, reference, go, caplog):
     damage(workdir / "checkpoints/44", where)
     with caplog.at_level(logging.WARNING, "rir_jax"):
-        assert go(workdir)["steps"] == 88
+        assert go(workdir)["steps"] == 66
     warned = f"checkpoint {workdir}/checkpoints/44 is damaged" in caplog.text
     assert warned == (workdir / "damaged_checkpoints/44").exists()
     assert warned or damage is flip, "only a bit between arrays does no harm"
