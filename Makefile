@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-long lint clean
+.PHONY: quickstart test test-long test-peers lint clean
 
 quickstart: .venv/run
 	$(BIN)/python -m rir_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
@@ -12,6 +12,10 @@ test: .venv/test
 
 test-long: .venv/test
 	$(BIN)/python -m pytest -m long
+
+# pytorchcv declares torchvision, which its RiR does not need.
+test-peers: .venv/peers
+	$(BIN)/python -m pytest tests/peers
 
 lint: .venv/test
 	$(BIN)/ruff format --check .
@@ -24,4 +28,9 @@ clean:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable \
 		'.[$(if $(filter test,$(@F)),test,digits)]'
+	touch $@
+
+.venv/peers: .venv/test
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,peers]'
+	$(BIN)/python -m pip install --quiet --no-deps pytorchcv==0.0.74
 	touch $@

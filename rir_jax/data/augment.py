@@ -11,16 +11,27 @@ def random_crop(key: jax.Array, images: jax.Array, padding: int) -> jax.Array:
     """
     if padding == 0:
         return images
-    n, height, width, channels = images.shape
-    pads = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    corners = jax.random.randint(key, (images.shape[0], 2), 0, 2 * padding + 1)
+    for axis in (1, 2):
+        images = _shift(images, corners[:, axis - 1], padding, axis)
+    return images
+
+
+def _shift(images, offsets, padding, axis):
+    """Of each image, padded along an axis, the window that starts at its offset.
+
+    A choice among all windows is elementwise work, which every backend does in one pass;
+    slices at offsets of their own would be a loop over images on some.
+    """
+    size = images.shape[axis]
+    pads = [(0, 0)] * images.ndim
+    pads[axis] = (padding, padding)
     padded = jnp.pad(images, pads)
-    corners = jax.random.randint(key, (n, 2), 0, 2 * padding + 1)
-
-    def crop(image, corner):
-        start = (corner[0], corner[1], 0)
-        return jax.lax.dynamic_slice(image, start, (height, width, channels))
-
-    return jax.vmap(crop)(padded, corners)
+    windows = [
+        jax.lax.slice_in_dim(padded, start, start + size, axis=axis)
+        for start in range(2 * padding + 1)
+    ]
+    return jax.lax.select_n(jnp.broadcast_to(offsets[:, None, None, None], images.shape), *windows)
 
 
 def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:

@@ -21,11 +21,13 @@ _PERMUTATION, _AUGMENTATION = 1, 2  # what a key is for
 def device_arrays(dataset: Dataset, mesh) -> dict[str, jax.Array]:
     """The training split and its statistics on every device of the mesh.
 
-    ``images`` uint8 ``[N, H, W, C]``, ``labels`` int32 ``[N]``, ``mean``, ``std`` float32 ``[C]``.
+    ``images`` uint8 ``[N, H W C]``, ``labels`` int32 ``[N]``, ``mean``, ``std`` float32 ``[C]``. An
+    image is one row, so that devices which tile the last two axes store and gather it whole.
     """
+    images = dataset.train.images
     return replicate(
         {
-            "images": dataset.train.images,
+            "images": images.reshape(len(images), -1),
             "labels": dataset.train.labels,
             "mean": dataset.mean.astype("float32"),
             "std": dataset.std.astype("float32"),
@@ -41,6 +43,7 @@ class Batches:
     Attributes:
       size: images a batch; an incomplete last batch of an epoch is dropped.
       num_images: in the training split.
+      image_shape: ``(H, W, C)``.
       crop_padding: zeros around an image before the random crop.
       flip: whether images are mirrored at random.
       mesh: over whose "data" axis a batch is split.
@@ -48,6 +51,7 @@ class Batches:
 
     size: int
     num_images: int
+    image_shape: tuple[int, int, int]
     crop_padding: int
     flip: bool
     mesh: jax.sharding.Mesh
@@ -71,7 +75,8 @@ class Batches:
         by_image = NamedSharding(self.mesh, PartitionSpec("data"))
         chosen = jax.lax.with_sharding_constraint(chosen, by_image)
         key = jax.random.fold_in(_key(seed, _AUGMENTATION, epoch), position)
-        images = augment.augment(key, arrays["images"][chosen], self.crop_padding, self.flip)
+        images = arrays["images"][chosen].reshape(self.size, *self.image_shape)
+        images = augment.augment(key, images, self.crop_padding, self.flip)
         images = augment.normalize(images, arrays["mean"], arrays["std"])
         return jax.lax.with_sharding_constraint(images, by_image), arrays["labels"][chosen]
 

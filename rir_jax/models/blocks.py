@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 
 from rir_jax.models import streams
-from rir_jax.models.layers import Conv
+from rir_jax.models.layers import Conv, relu
 
 OUTER_SHORTCUTS = ("pre_relu", "pre_norm", "post_relu", "none")
 
@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        skip = None if self.outer_shortcut == "none" else self._outer_shortcut(x)
+        skip = None if self.outer_shortcut == "none" else self.outer_shortcut_of(x)
         strided = 1 if self.stride_layer == "first" else self.layers
         for layer in range(1, self.layers + 1):
             stride = self.stride if layer == strided else 1
@@ -56,20 +56,21 @@ class ResidualBlock(nn.Module):
             x = self.norm(name=f"norm{layer}")(x)
             if joins == "pre_relu":
                 x = x + skip
-            x = nn.relu(x)
+            x = relu(x)
             if joins == "post_relu":
                 x = x + skip
         return x
 
-    def _outer_shortcut(self, x):
-        source, features = x, self.features
-        if self.two_streams:
-            source, features = streams.split(x)[0], streams.stream_width(self.features)
-        changes = self.stride != 1 or source.shape[-1] != features
+    def outer_shortcut_of(self, x: jax.Array) -> jax.Array:
+        """What the outer shortcut adds, ``[N, H / s, W / s, features]``, for the block's input."""
+        width_in, width_out = x.shape[-1], self.features
+        if self.two_streams:  # along the residual stream alone
+            width_in, width_out = streams.stream_width(width_in), streams.stream_width(width_out)
+        changes = self.stride != 1 or width_in != width_out
         if self.shortcut == "projection" and changes:
-            source = self.projection(features, stride=self.stride, name="projection")(source)
-            return streams.padded_shortcut(source, self.features)
-        return streams.padded_shortcut(source, self.features, self.stride)
+            project = self.projection(width_out, stride=self.stride, name="projection")
+            return streams.padded_shortcut(project(x[..., :width_in]), self.features)
+        return streams.padded_shortcut(x, self.features, self.stride, channels=width_in)
 
 
 def projection_conv(features: int, **kwargs) -> nn.Module:

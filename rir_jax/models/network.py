@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from rir_jax.models import streams
 from rir_jax.models.blocks import OUTER_SHORTCUTS, ResidualBlock, projection_conv
-from rir_jax.models.layers import Conv, GeneralizedConv
+from rir_jax.models.layers import Conv, GeneralizedConv, relu
 
 CHOICES = {
     "shortcut": ("zero_pad", "projection"),
@@ -48,7 +48,7 @@ class Network(nn.Module):
       use_bias: biases in the convolutions.
       norm_momentum, norm_epsilon: of the batch norms (running = momentum * running + ...).
       dtype: type of the computation.
-      param_dtype: type of parameters and statistics.
+      param_dtype: type of the parameters. (Statistics are float32, or float64 if both types are.)
 
     Raises:
       ValueError: on construction, a field that is out of range; on application, images of the
@@ -79,14 +79,16 @@ class Network(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        self._check_images(images)
+        check_images(self, images)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         plain = {"use_bias": self.use_bias, **types}
+        double = all(jnp.dtype(of) == jnp.float64 for of in types.values())
         norm = partial(
             nn.BatchNorm,
             use_running_average=not train,
             momentum=self.norm_momentum,
             epsilon=self.norm_epsilon,
+            force_float32_reductions=not double,  # else statistics are float32, whatever the types
             **types,
         )
         layer = partial(Conv, **plain)
@@ -94,7 +96,7 @@ class Network(nn.Module):
             layer = partial(GeneralizedConv, shortcut=self.shortcut, **plain)
 
         x = Conv(self.stem_width, name="stem_conv", **plain)(images)
-        x = nn.relu(norm(name="stem_norm")(x))
+        x = relu(norm(name="stem_norm")(x))
         for stage, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True), 1):
             for block in range(1, blocks + 1):
                 x = ResidualBlock(
@@ -123,20 +125,22 @@ class Network(nn.Module):
         x = Conv(self.num_classes, kernel_size=1, name="head_conv", **plain)(x)
         x = norm(name="head_norm", dtype=wide)(x)
         if self.head_relu:
-            x = nn.relu(x)
+            x = relu(x)
         return jnp.mean(x, axis=(1, 2))
 
-    def _check_images(self, images):
-        if images.ndim != 4:
-            raise ValueError(f"images have shape {images.shape}; allowed: [N, H, W, C]")
-        if not jnp.issubdtype(images.dtype, jnp.floating):
-            raise TypeError(f"images are {images.dtype}; allowed: a floating type, normalized")
-        if self.has_variable("params", "stem_conv"):
-            expected = self.get_variable("params", "stem_conv")["kernel"].shape[2]
-            if images.shape[-1] != expected:
-                raise ValueError(
-                    f"images have {images.shape[-1]} channels; the network was made for {expected}"
-                )
+
+def check_images(network: nn.Module, images: jax.Array) -> None:
+    """Refuses images of a rank, type or number of channels that a network does not take."""
+    if images.ndim != 4:
+        raise ValueError(f"images have shape {images.shape}; allowed: [N, H, W, C]")
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(f"images are {images.dtype}; allowed: a floating type, normalized")
+    if network.has_variable("params", "stem_conv"):
+        expected = network.get_variable("params", "stem_conv")["kernel"].shape[2]
+        if images.shape[-1] != expected:
+            raise ValueError(
+                f"images have {images.shape[-1]} channels; the network was made for {expected}"
+            )
 
 
 def _check_fields(network):

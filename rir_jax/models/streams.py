@@ -35,6 +35,11 @@ def split(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return x[..., :width], x[..., width:]
 
 
+def half(stream: str, width: int) -> slice:
+    """Where stream "r" or "t" is among channels; ``width`` is that of one stream."""
+    return slice(0, width) if stream == "r" else slice(width, 2 * width)
+
+
 def join(residual: jax.Array, transient: jax.Array) -> jax.Array:
     """Two streams ``[..., w]`` to the one array ``[r; t]``, ``[..., 2 w]``."""
     return jnp.concatenate([residual, transient], axis=-1)
@@ -86,16 +91,41 @@ def partial_identity(kernel_shape: tuple[int, ...], dtype=jnp.float32) -> jax.Ar
     return at_centre(jnp.eye(width_in, width_out, dtype=dtype), kernel_shape)
 
 
-def padded_shortcut(x: jax.Array, features: int, stride: int = 1) -> jax.Array:
-    """The parameter-free shortcut: subsample by ``stride``, then add zero channels.
+def shortcut_kernel(kernel: jax.Array, projection: jax.Array | None = None) -> jax.Array:
+    """The shortcut of a generalized layer, as a kernel to add to its stored one, ``W``.
 
-    ``[N, H, W, C]`` to ``[N, ceil(H / stride), ceil(W / stride), features]``.
+    Args:
+      kernel: W, ``[*spatial, in, out]``.
+      projection: ``[in / 2, out / 2]``, in place of the identity of a zero-padded shortcut.
 
     Raises:
-      ValueError: ``C`` is larger than ``features``.
+      ValueError: as `partial_identity` or `at_centre`.
     """
-    channels = x.shape[-1]
+    if projection is None:
+        return partial_identity(kernel.shape, kernel.dtype)
+    return at_centre(projection, kernel.shape)
+
+
+def padded_shortcut(
+    x: jax.Array, features: int, stride: int = 1, channels: int | None = None
+) -> jax.Array:
+    """The parameter-free shortcut: subsample by ``stride``, then add zero channels.
+
+    Args:
+      x: ``[N, H, W, C]``.
+      features: channels of the result.
+      stride: of both spatial axes.
+      channels: how many of the first channels to take, all of them if None.
+
+    Returns:
+      ``[N, ceil(H / stride), ceil(W / stride), features]``.
+
+    Raises:
+      ValueError: more channels than ``features``.
+    """
+    channels = x.shape[-1] if channels is None else channels
     if channels > features:
         raise ValueError(f"a zero-padded shortcut cannot go from {channels} to {features} channels")
-    x = x[:, ::stride, ::stride, :]
-    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, features - channels)))
+    # One slice for both, so that no array between them is written.
+    kept = jax.lax.slice(x, (0,) * 4, (*x.shape[:3], channels), (1, stride, stride, 1))
+    return jnp.pad(kept, ((0, 0), (0, 0), (0, 0), (0, features - channels)))

@@ -38,13 +38,11 @@ class Engine:
       model: the network.
       optimizer: of its parameters.
       batches: how the training split is cut and augmented; its mesh is the run's.
-      image_shape: ``(H, W, C)``.
     """
 
     model: nn.Module
     optimizer: optax.GradientTransformation
     batches: Batches
-    image_shape: tuple[int, int, int]
 
     @property
     def mesh(self) -> jax.sharding.Mesh:
@@ -53,14 +51,14 @@ class Engine:
     def init(self, seed: int) -> TrainState:
         """A fresh state, on every device of the mesh."""
         create = partial(
-            create_train_state, self.model, self.optimizer, image_shape=self.image_shape
+            create_train_state, self.model, self.optimizer, image_shape=self.batches.image_shape
         )
         return jax.jit(create, out_shardings=replicated(self.mesh))(np.uint32(seed))
 
     def abstract_state(self) -> TrainState:
         """Shapes, types and shardings of a state, without one."""
         return abstract_train_state(
-            self.model, self.optimizer, self.image_shape, replicated(self.mesh)
+            self.model, self.optimizer, self.batches.image_shape, replicated(self.mesh)
         )
 
     def step(self, state: TrainState, arrays, permutation, seed) -> tuple[TrainState, Any]:

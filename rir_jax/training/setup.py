@@ -71,11 +71,16 @@ def build_engine(
 ) -> tuple[Engine, Any]:
     """The programs of a run, from the config and the data's shapes; and the schedule."""
     batches = Batches(
-        config.train.batch_size, num_images, config.augment.crop_padding, config.augment.flip, mesh
+        config.train.batch_size,
+        num_images,
+        tuple(image_shape),
+        config.augment.crop_padding,
+        config.augment.flip,
+        mesh,
     )
     optimizer, schedule = build_optimizer(config, batches.steps_per_epoch)
     model = build_model(config, num_classes)
-    return Engine(model, optimizer, batches, tuple(image_shape)), schedule
+    return Engine(model, optimizer, batches), schedule
 
 
 def build(config: ml_collections.ConfigDict) -> Setup:

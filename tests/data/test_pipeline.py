@@ -52,7 +52,7 @@ def test_normalization_gives_zero_mean_and_unit_deviation():
 def batches():
     digits = sources.load("digits")
     mesh = create_mesh(100, 1)
-    cut = Batches(100, len(digits.train), crop_padding=1, flip=True, mesh=mesh)
+    cut = Batches(100, len(digits.train), digits.image_shape, crop_padding=1, flip=True, mesh=mesh)
     arrays = device_arrays(digits, mesh)
 
     @jax.jit
