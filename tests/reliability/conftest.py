@@ -1,6 +1,7 @@
 """A tiny network whose programs are compiled once, and runs of it within this process."""
 
 import gc
+import pathlib
 
 import pytest
 
@@ -55,4 +56,4 @@ def reference(setup, tmp_path_factory):
     folder = Workdir(tmp_path_factory.mktemp("reference") / "run")
     with folder.open(setup.config):
         runs.Run(setup, folder, StopAfter()).finish()
-    return folder.path
+    return pathlib.Path(folder.path)

@@ -73,6 +73,14 @@ def drop(checkpoint, name):
     next(pathlib.Path(checkpoint).glob(name)).unlink()
 
 
+def change_a_digit(checkpoint, name):
+    """What is still JSON, and says another thing."""
+    path = pathlib.Path(checkpoint) / name
+    text = path.read_text()
+    at = text.index('"accuracy": 0.') + len('"accuracy": 0.')
+    path.write_text(text[:at] + ("1" if text[at] != "1" else "2") + text[at + 1 :])
+
+
 def delete_half(checkpoint, _):
     for path in files(checkpoint)[::2]:
         path.unlink()
@@ -83,6 +91,7 @@ DAMAGES = [
     *((flip, place) for place in range(10)),
     *((drop, name) for name in ("state/d/*", "state/manifest.ocdbt", "notes/metadata")),
     (delete_half, 0),
+    (change_a_digit, "notes/metadata"),
 ]
 
 
