@@ -4,8 +4,11 @@ The dual-stream generalized residual block, its ResNet Init, and the four famili
 relates (CNN, ResNet, ResNet Init, RiR), with the training that reproduces its tables.
 """
 
+from rir_jax import interop
 from rir_jax.config import default_config
 from rir_jax.errors import InputError, RunError
+from rir_jax.models import relations
+from rir_jax.models.fold import fold
 from rir_jax.models.layers import GeneralizedConv, GeneralizedDense, resnet_init
 from rir_jax.models.zoo import create_model, list_models
 from rir_jax.training.loop import train_and_evaluate
@@ -20,8 +23,12 @@ __all__ = [
     "__version__",
     "create_model",
     "default_config",
+    "evaluate",
+    "fold",
+    "interop",
     "list_models",
     "load",
+    "relations",
     "resnet_init",
     "train_and_evaluate",
 ]

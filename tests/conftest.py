@@ -8,3 +8,15 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.abspath(".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+import jax  # after the settings above
+import pytest
+
+collect_ignore = ["peers"]  # these need torch: `make test-peers`
+
+
+@pytest.fixture(scope="module")
+def float64():
+    """Double precision for a module of proofs: ``pytestmark = usefixtures("float64")``."""
+    with jax.enable_x64(True):
+        yield

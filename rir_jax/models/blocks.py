@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        skip = None if self.outer_shortcut == "none" else self._outer_shortcut(x)
+        skip = None if self.outer_shortcut == "none" else self.outer_shortcut_of(x)
         strided = 1 if self.stride_layer == "first" else self.layers
         for layer in range(1, self.layers + 1):
             stride = self.stride if layer == strided else 1
@@ -61,7 +61,8 @@ class ResidualBlock(nn.Module):
                 x = x + skip
         return x
 
-    def _outer_shortcut(self, x):
+    def outer_shortcut_of(self, x: jax.Array) -> jax.Array:
+        """What the outer shortcut adds, ``[N, H / s, W / s, features]``, for the block's input."""
         width_in, width_out = x.shape[-1], self.features
         if self.two_streams:  # along the residual stream alone
             width_in, width_out = streams.stream_width(width_in), streams.stream_width(width_out)

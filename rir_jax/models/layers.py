@@ -20,6 +20,8 @@ import jax.numpy as jnp
 from rir_jax.models import streams
 from rir_jax.models.convolution import convolve
 
+SHORTCUTS = ("zero_pad", "projection")
+
 msr = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 """MSR (He et al.) initialization, ``(key, shape, dtype) -> array``: N(0, 2 / fan_in)."""
 
@@ -48,11 +50,15 @@ def resnet_init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> ja
     ``(*spatial, in, out)`` with odd spatial sizes and even ``in`` <= ``out``. (Weight decay would
     pull this shortcut to zero: `GeneralizedConv` keeps it out of the parameter.)
 
+    Raises:
+      ValueError: a shape without two streams, with narrowing ones, or without a centre.
+
     >>> kernel = resnet_init(jax.random.key(0), (3, 3, 4, 4))
     >>> kernel.shape
     (3, 3, 4, 4)
     """
-    return msr(key, shape, dtype) + streams.partial_identity(shape, dtype)
+    identity = streams.partial_identity(shape, dtype)
+    return identity + msr(key, shape, dtype)
 
 
 class Conv(nn.Module):
@@ -66,6 +72,11 @@ class Conv(nn.Module):
       dtype: type of the computation.
       param_dtype: type of the parameters.
       kernel_init: ``(key, shape, dtype) -> kernel [k, k, C, features]``.
+
+    Raises:
+      ValueError: on construction, a field that is out of range; on application, an input that
+        is not ``[N, H, W, C]``.
+      TypeError: on application, an input that is not floating.
     """
 
     features: int
@@ -76,12 +87,26 @@ class Conv(nn.Module):
     param_dtype: Any = jnp.float32
     kernel_init: Any = msr
 
+    def __post_init__(self):
+        for field in ("features", "kernel_size", "stride"):
+            value = getattr(self, field)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{field} is {value!r}; allowed: a whole number of 1 or more")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size is {self.kernel_size}; allowed: odd (it has a centre)")
+        super().__post_init__()
+
+    def check_input(self, x: jax.Array) -> None:
+        """Refuses an input that the layer cannot take, before anything is computed."""
+        _check_input(self, x, "[N, H, W, C]", x.ndim == 4)
+
     def applied_kernel(self, kernel: jax.Array) -> jax.Array:
         """The kernel that is convolved with, from the stored one."""
         return kernel
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        self.check_input(x)
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         kernel = self.applied_kernel(kernel).astype(self.dtype)
@@ -103,7 +128,10 @@ class GeneralizedConv(Conv):
         1x1 convolution where shape or stride change (the identity elsewhere).
 
     Raises:
-      ValueError: streams that cannot be split, or that narrow under a zero-padded shortcut.
+      ValueError: on construction, as `Conv`, an unknown shortcut, or features that cannot be
+        split; on application, an input that cannot be, or whose streams are wider than a
+        zero-padded shortcut can take in.
+      TypeError: as `Conv`.
 
     >>> layer = GeneralizedConv(8, stride=2)
     >>> y, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 4)))
@@ -112,6 +140,14 @@ class GeneralizedConv(Conv):
     """
 
     shortcut: str = "zero_pad"
+
+    def __post_init__(self):
+        _check_generalized(self)
+        super().__post_init__()
+
+    def check_input(self, x: jax.Array) -> None:
+        super().check_input(x)
+        _check_streams(self, x)
 
     def applied_kernel(self, kernel: jax.Array) -> jax.Array:
         return kernel + _shortcut_kernel(self, kernel, self.stride)
@@ -128,6 +164,9 @@ class GeneralizedDense(nn.Module):
       shortcut: as in `GeneralizedConv`.
       dtype, param_dtype, kernel_init: as in `Conv`.
 
+    Raises:
+      ValueError, TypeError: as `GeneralizedConv`.
+
     >>> layer = GeneralizedDense(6)
     >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 4)))[0].shape
     (2, 6)
@@ -140,8 +179,14 @@ class GeneralizedDense(nn.Module):
     param_dtype: Any = jnp.float32
     kernel_init: Any = msr
 
+    def __post_init__(self):
+        _check_generalized(self)
+        super().__post_init__()
+
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        _check_input(self, x, "[..., in]", x.ndim >= 1)
+        _check_streams(self, x)
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         kernel = kernel + _shortcut_kernel(self, kernel)
@@ -154,13 +199,39 @@ class GeneralizedDense(nn.Module):
 
 def _shortcut_kernel(layer, kernel, stride=1):
     """The residual stream's shortcut, as a kernel to add to the stored one."""
-    if layer.shortcut == "zero_pad":
-        return streams.partial_identity(kernel.shape, kernel.dtype)
-    if layer.shortcut != "projection":
-        raise ValueError(f"shortcut is {layer.shortcut!r}; allowed: 'zero_pad', 'projection'")
     width_in, width_out = (streams.stream_width(size) for size in kernel.shape[-2:])
-    if width_in == width_out and stride == 1:
-        return streams.partial_identity(kernel.shape, kernel.dtype)
+    if layer.shortcut == "zero_pad" or (width_in == width_out and stride == 1):
+        return streams.shortcut_kernel(kernel)
     shape = (width_in, width_out)
     projection = layer.param("projection", layer.kernel_init, shape, layer.param_dtype)
-    return streams.at_centre(projection, kernel.shape)
+    return streams.shortcut_kernel(kernel, projection)
+
+
+def _check_generalized(layer):
+    if layer.shortcut not in SHORTCUTS:
+        allowed = ", ".join(map(repr, SHORTCUTS))
+        raise ValueError(f"shortcut is {layer.shortcut!r}; allowed: {allowed}")
+    try:
+        streams.stream_width(layer.features)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"features is {layer.features!r}; allowed: an even number of 2 or more, for a residual "
+            "and a transient stream of equal width"
+        ) from None
+
+
+def _check_streams(layer, x):
+    """Refuses an input without two streams, or with too wide ones for a zero-padded shortcut."""
+    width = streams.stream_width(x.shape[-1])
+    if layer.shortcut == "zero_pad" and x.shape[-1] > layer.features:
+        raise ValueError(
+            f"features is {layer.features}, two streams of {layer.features // 2}, for an input of "
+            f"two streams of {width}; allowed with shortcut='zero_pad': no narrower than the input"
+        )
+
+
+def _check_input(layer, x, what, allowed):
+    if not allowed:
+        raise ValueError(f"{type(layer).__name__} got an input of shape {x.shape}; allowed: {what}")
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"{type(layer).__name__} got {x.dtype}; allowed: a floating type")

@@ -48,7 +48,7 @@ class Network(nn.Module):
       use_bias: biases in the convolutions.
       norm_momentum, norm_epsilon: of the batch norms (running = momentum * running + ...).
       dtype: type of the computation.
-      param_dtype: type of parameters and statistics.
+      param_dtype: type of the parameters. (Statistics are float32, or float64 if both types are.)
 
     Raises:
       ValueError: on construction, a field that is out of range; on application, images of the
@@ -79,7 +79,7 @@ class Network(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        self._check_images(images)
+        check_images(self, images)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         plain = {"use_bias": self.use_bias, **types}
         norm = partial(
@@ -87,6 +87,9 @@ class Network(nn.Module):
             use_running_average=not train,
             momentum=self.norm_momentum,
             epsilon=self.norm_epsilon,
+            # Flax keeps statistics in float32 unless told otherwise.
+            force_float32_reductions={jnp.dtype(t) for t in types.values()}
+            != {jnp.dtype("float64")},
             **types,
         )
         layer = partial(Conv, **plain)
@@ -126,17 +129,19 @@ class Network(nn.Module):
             x = relu(x)
         return jnp.mean(x, axis=(1, 2))
 
-    def _check_images(self, images):
-        if images.ndim != 4:
-            raise ValueError(f"images have shape {images.shape}; allowed: [N, H, W, C]")
-        if not jnp.issubdtype(images.dtype, jnp.floating):
-            raise TypeError(f"images are {images.dtype}; allowed: a floating type, normalized")
-        if self.has_variable("params", "stem_conv"):
-            expected = self.get_variable("params", "stem_conv")["kernel"].shape[2]
-            if images.shape[-1] != expected:
-                raise ValueError(
-                    f"images have {images.shape[-1]} channels; the network was made for {expected}"
-                )
+
+def check_images(network: nn.Module, images: jax.Array) -> None:
+    """Refuses images of a rank, type or number of channels that a network does not take."""
+    if images.ndim != 4:
+        raise ValueError(f"images have shape {images.shape}; allowed: [N, H, W, C]")
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise TypeError(f"images are {images.dtype}; allowed: a floating type, normalized")
+    if network.has_variable("params", "stem_conv"):
+        expected = network.get_variable("params", "stem_conv")["kernel"].shape[2]
+        if images.shape[-1] != expected:
+            raise ValueError(
+                f"images have {images.shape[-1]} channels; the network was made for {expected}"
+            )
 
 
 def _check_fields(network):

@@ -35,6 +35,11 @@ def split(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return x[..., :width], x[..., width:]
 
 
+def half(stream: str, width: int) -> slice:
+    """Where stream "r" or "t" is among channels; ``width`` is that of one stream."""
+    return slice(0, width) if stream == "r" else slice(width, 2 * width)
+
+
 def join(residual: jax.Array, transient: jax.Array) -> jax.Array:
     """Two streams ``[..., w]`` to the one array ``[r; t]``, ``[..., 2 w]``."""
     return jnp.concatenate([residual, transient], axis=-1)
@@ -84,6 +89,21 @@ def partial_identity(kernel_shape: tuple[int, ...], dtype=jnp.float32) -> jax.Ar
             "streams may widen but not narrow (or use shortcut='projection')"
         )
     return at_centre(jnp.eye(width_in, width_out, dtype=dtype), kernel_shape)
+
+
+def shortcut_kernel(kernel: jax.Array, projection: jax.Array | None = None) -> jax.Array:
+    """The shortcut of a generalized layer, as a kernel to add to its stored one, ``W``.
+
+    Args:
+      kernel: W, ``[*spatial, in, out]``.
+      projection: ``[in / 2, out / 2]``, in place of the identity of a zero-padded shortcut.
+
+    Raises:
+      ValueError: as `partial_identity` or `at_centre`.
+    """
+    if projection is None:
+        return partial_identity(kernel.shape, kernel.dtype)
+    return at_centre(projection, kernel.shape)
 
 
 def padded_shortcut(

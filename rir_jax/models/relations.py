@@ -1,0 +1,226 @@
+"""How the families contain one another (paper, Fig. 1 and 2): weights for each relation.
+
+A generalized layer has filters from each stream to each, ``W = [[W_rr, W_rt], [W_tr, W_tt]]``.
+With some of them zero it is a layer of another family, of the width of one stream:
+
+- `cnn_layer`: only W_tt. The transient stream is a layer of a CNN; the residual stream is zero
+  and stays so.
+- `resnet_layer`: only W_rr. The residual stream is a one-layer ResNet block,
+  ``sigma(conv(r) + r)``; the transient stream is not used.
+- `resnet_block` (Fig. 1c): W_rt first, W_tt between, W_tr last. The transient stream computes
+  the hidden layers of a ResNet block, while the residual stream carries its input past them.
+- `residual_branch`: the same without the shortcut (it is subtracted), for use inside the outer
+  shortcut of RiR, which then is the ResNet block's.
+
+The functions after those do the same for the variables of whole networks.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rir_jax.models import streams
+from rir_jax.models.network import Network
+from rir_jax.models.wider import Wider
+
+
+def cnn_layer(kernel: jax.Array) -> jax.Array:
+    """W of a generalized layer whose transient stream is the layer with this kernel.
+
+    ``[*spatial, in, out]`` to ``[*spatial, 2 in, 2 out]``, the latter for `GeneralizedConv` or
+    `GeneralizedDense`: ``t' = sigma(conv(t, kernel))``, the paper's block with its residual
+    stream zeroed. Batch norm and ReLU act on each channel alone, so this holds in training and
+    in inference; ``r`` never reaches ``t'``.
+
+    >>> cnn_layer(jnp.full((1, 1), 7.0)).tolist()
+    [[0.0, 0.0], [0.0, 7.0]]
+    """
+    return _between("t", "t", kernel)
+
+
+def resnet_layer(kernel: jax.Array) -> jax.Array:
+    """W of a generalized layer whose residual stream is a one-layer ResNet block.
+
+    ``[*spatial, in, out]`` to ``[*spatial, 2 in, 2 out]``: ``r' = sigma(conv(r, kernel) + r)``,
+    the paper's block with its transient stream zeroed. Its shortcut joins before batch norm
+    ("pre_norm" here), and so it holds in training and in inference. (He et al.'s place, after
+    batch norm: see `resnet_as_resnet_init`.)
+
+    >>> resnet_layer(jnp.full((1, 1), 7.0)).tolist()
+    [[7.0, 0.0], [0.0, 0.0]]
+    """
+    return _between("r", "r", kernel)
+
+
+def resnet_block(*kernels: jax.Array) -> list[jax.Array]:
+    """W of each of the generalized layers that express a ResNet block (paper, Fig. 1c).
+
+    From the kernels ``[*spatial, in, out]`` of the block's layers, any number of them; two are
+    the standard block ``relu(norm2(conv(relu(norm1(conv(x, K1))), K2)) + x)``, with x in the
+    residual stream: ``t1 = sigma(conv(r, K1))``, then ``r2 = sigma(conv(t1, K2) + r1)``. The
+    equality asks of what else acts on the residual stream that
+
+    - the ReLU of every layer but the last is the identity: true if ``x >= 0``, as it is after a
+      ReLU;
+    - the batch norm of every layer but the last is the identity on the residual stream;
+    - the last batch norm is the identity on the sum there: the block's own last batch norm acts
+      on the convolution alone, so it must be folded into ``K2`` and a bias.
+
+    In inference a batch norm can be made the identity, and folded, whatever its statistics
+    (`resnet_as_resnet_init` does so). In training it normalizes with the batch's statistics and
+    the equality fails; `residual_branch` in a RiR keeps it there too.
+
+    >>> first, second = resnet_block(jnp.full((1, 1), 7.0), jnp.full((1, 1), 8.0))
+    >>> first.tolist(), second.tolist()
+    ([[0.0, 7.0], [0.0, 0.0]], [[0.0, 0.0], [8.0, 0.0]])
+    """
+    last = len(kernels) - 1
+    return [
+        _between("r" if layer == 0 else "t", "r" if layer == last else "t", kernel)
+        for layer, kernel in enumerate(kernels)
+    ]
+
+
+def residual_branch(*kernels: jax.Array) -> list[jax.Array]:
+    """W of each of the generalized layers that express a ResNet block without its shortcut.
+
+    As `resnet_block`, and the partial identity is subtracted from the first, so that the
+    residual stream is zero inside. Between the ends of RiR's outer shortcut (paper, Fig. 1d)
+    that is a ResNet block, in training and in inference. Where the layer's shortcut is a
+    learnt projection, set that to zero and use `resnet_block` instead.
+
+    >>> first, second = residual_branch(jnp.full((1, 1), 7.0), jnp.full((1, 1), 8.0))
+    >>> first.tolist(), second.tolist()
+    ([[-1.0, 7.0], [0.0, 0.0]], [[0.0, 0.0], [8.0, 0.0]])
+    """
+    first, *rest = resnet_block(*kernels)
+    return [first - streams.partial_identity(first.shape, first.dtype), *rest]
+
+
+def cnn_as_resnet_init(model: Network, variables: Any) -> tuple[Network, dict[str, Any]]:
+    """A ResNet Init of twice the widths that is this CNN, on its transient stream.
+
+    Logits, in training and inference, and the running statistics of that stream are the same.
+
+    Args:
+      model: a CNN (``two_streams=False, outer_shortcut="none"``).
+      variables: its "params" and "batch_stats".
+
+    Returns:
+      The wider network and its variables.
+
+    Raises:
+      ValueError: the model is no CNN, or the variables are not its.
+
+    >>> import rir_jax
+    >>> cnn = rir_jax.create_model("cnn32", widths=(4,), blocks=(1,), stem_width=4)
+    >>> variables = jax.jit(cnn.init)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+    >>> model, variables = rir_jax.relations.cnn_as_resnet_init(cnn, variables)
+    >>> model.two_streams, model.widths
+    (True, (8,))
+    """
+    _require_family(model, "a CNN", ("none",))
+    wider = Wider(model, variables, stream="t")
+    for block in wider.block_names:
+        for layer, kernel in enumerate(wider.kernels(block), 1):
+            wider.put_layer(block, layer, cnn_layer(kernel), stream="t")
+    return wider.result()
+
+
+def resnet_as_rir(model: Network, variables: Any) -> tuple[Network, dict[str, Any]]:
+    """A RiR of twice the widths that is this ResNet (paper, Fig. 2).
+
+    Logits, in training and inference, and the running statistics of the channels in use are
+    the same, for every kind of shortcut: see `residual_branch`.
+
+    Args:
+      model: a ResNet (``two_streams=False`` with an outer shortcut).
+      variables: its "params" and "batch_stats".
+
+    Returns:
+      The wider network and its variables.
+
+    Raises:
+      ValueError: the model is no ResNet, or the variables are not its.
+
+    >>> import rir_jax
+    >>> resnet = rir_jax.create_model("resnet32", widths=(4,), blocks=(1,), stem_width=4)
+    >>> variables = jax.jit(resnet.init)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+    >>> rir, variables = rir_jax.relations.resnet_as_rir(resnet, variables)
+    >>> rir.outer_shortcut, rir.widths
+    ('pre_relu', (8,))
+    """
+    _require_family(model, "a ResNet", ("pre_relu", "pre_norm", "post_relu"))
+    wider = Wider(model, variables, stream="r")
+    for block in wider.block_names:
+        kernels = wider.kernels(block)
+        projected = f"params/{block}/conv1/projection" in wider.target  # and left at zero
+        filters = resnet_block(*kernels) if projected else residual_branch(*kernels)
+        for layer, kernel in enumerate(filters, 1):
+            wider.put_layer(block, layer, kernel, stream="r" if layer == len(filters) else "t")
+    return wider.result()
+
+
+def resnet_as_resnet_init(model: Network, variables: Any) -> tuple[Network, dict[str, Any]]:
+    """A ResNet Init of twice the widths that is this ResNet, in inference (paper, Fig. 1c).
+
+    Generalized layers express the outer shortcut of every block, as `resnet_block` says: on the
+    residual stream, batch norm is made the identity (scale ``sqrt(1 + epsilon)``, mean 0,
+    variance 1), and the last of a block is folded into its kernel and bias. In training those
+    would normalize, so there the two networks differ.
+
+    Args:
+      model: a ResNet (``two_streams=False``) whose outer shortcut ends before a ReLU and adds
+        zero channels: a projection need not be positive, as `resnet_block` demands.
+      variables: its "params" and "batch_stats".
+
+    Returns:
+      The wider network and its variables.
+
+    Raises:
+      ValueError: the model is no such ResNet, or the variables are not its.
+
+    >>> import rir_jax
+    >>> resnet = rir_jax.create_model("resnet32", widths=(4,), blocks=(1,), stem_width=4)
+    >>> variables = jax.jit(resnet.init)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+    >>> resnet_init, variables = rir_jax.relations.resnet_as_resnet_init(resnet, variables)
+    >>> resnet_init.outer_shortcut, resnet_init.widths
+    ('none', (8,))
+    """
+    _require_family(model, "a ResNet", ("pre_relu", "pre_norm"))
+    if model.shortcut != "zero_pad":
+        raise ValueError(f"shortcut is {model.shortcut!r}; allowed: 'zero_pad'")
+    wider = Wider(model, variables, stream="r", outer_shortcut="none")
+    for block in wider.block_names:
+        kernels = wider.kernels(block)
+        last = len(kernels)
+        scale, shift = wider.folded_norm(block, last)
+        if model.outer_shortcut == "pre_relu":
+            kernels[-1] = kernels[-1] * scale
+        *hidden, joining = resnet_block(*kernels)
+        for layer, kernel in enumerate(hidden, 1):
+            wider.put_layer(block, layer, kernel, stream="t")
+            wider.put_identity_norm(block, layer)
+        if model.outer_shortcut == "pre_norm":  # the block's last norm is on the sum already
+            wider.put_layer(block, last, joining, stream="r")
+        else:
+            wider.target[f"params/{block}/conv{last}/kernel"] = joining
+            wider.put_identity_norm(block, last, shift)
+    return wider.result()
+
+
+def _between(source, target, kernel):
+    """W, zero but for the filters from one stream to another."""
+    *spatial, width_in, width_out = kernel.shape
+    blank = jnp.zeros((*spatial, 2 * width_in, 2 * width_out), kernel.dtype)
+    rows, columns = streams.half(source, width_in), streams.half(target, width_out)
+    return blank.at[..., rows, columns].set(kernel)
+
+
+def _require_family(model, family, outer_shortcuts):
+    if model.two_streams:
+        raise ValueError(f"two_streams is True; allowed: False, {family}")
+    if model.outer_shortcut not in outer_shortcuts:
+        allowed = ", ".join(map(repr, outer_shortcuts))
+        raise ValueError(f"outer_shortcut is {model.outer_shortcut!r}; allowed: {allowed}")
