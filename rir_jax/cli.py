@@ -9,9 +9,8 @@ from collections.abc import Callable
 import absl.logging
 from absl import flags
 
-from rir_jax.config import FIELDS
+from rir_jax.config import FIELDS, check_text
 from rir_jax.errors import InputError, RunError
-from rir_jax.models.zoo import suggest
 
 
 def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
@@ -31,6 +30,8 @@ def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
         _fail(error, 2)
     except RunError as error:
         _fail(error, 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
 
 
 def _log_ours_only():
@@ -55,19 +56,22 @@ def _parse(argv, values):
 
 
 def _check_config_fields(argv):
-    """Refuses ``--config.FIELD`` of no field, or with a value of another type."""
+    """Refuses ``--config.FIELD=VALUE`` of no field, or with a value that is not allowed."""
+    given = set()
     for argument, following in zip(argv[1:], [*argv[2:], ""], strict=True):
-        match = re.match(r"--?config\.([^=]+)(?:=(.*))?", argument, re.DOTALL)
+        if argument == "--":
+            return
+        match = re.match(r"--?(no)?config\.([^=]+)(?:=(.*))?", argument, re.DOTALL)
         if match is None:
             continue
-        path, value = match[1], following if match[2] is None else match[2]
-        if path not in FIELDS:
-            raise InputError(f"config field {path!r} is unknown; {suggest(path, FIELDS)}")
-        if FIELDS[path].type in (int, float):
-            try:
-                FIELDS[path].type(value)
-            except ValueError:
-                raise InputError(f"{path} is {value!r}; allowed: {FIELDS[path].allowed}") from None
+        negated, path, value = match.groups()
+        is_flag = path in FIELDS and FIELDS[path].type is bool
+        if value is None:
+            value = ("false" if negated else "true") if is_flag else following
+        check_text(path, value.lower() if is_flag else value)
+        if path in given and FIELDS[path].type is tuple:  # config_flags would join the two
+            raise InputError(f"{path} is given twice; allowed: once")
+        given.add(path)
 
 
 def loaded_config(flag: flags.FlagHolder):
@@ -89,8 +93,14 @@ def loaded_config(flag: flags.FlagHolder):
 
 
 def _fail(message, code):
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+    if _is_one_of_several():
+        os._exit(code)  # an orderly exit waits for the others, who may be waiting for this one
     sys.exit(code)
+
+
+def _is_one_of_several():
+    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
 
 
 def _one_line(error):

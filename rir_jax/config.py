@@ -4,9 +4,11 @@
 in theirs. `validate` checks every field before anything is loaded or written.
 """
 
+import ast
 import dataclasses
 import math
 import re
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +46,8 @@ def _choice(default, choices):
 
 
 def _number(default, allowed, check):
-    return Field(float, default, allowed, lambda value: math.isfinite(value) and check(value))
+    largest = 3e38  # of what float32 holds, in which they are computed with; and no nan
+    return Field(float, default, allowed, lambda value: abs(value) <= largest and check(value))
 
 
 def _increasing(values):
@@ -76,9 +79,16 @@ FIELDS: dict[str, Field] = {
     "model.head_relu": _flag(None),
     "model.use_bias": _flag(None),
     "model.norm_momentum": _number(None, "0 <= momentum < 1", lambda value: 0 <= value < 1),
-    "model.norm_epsilon": _number(None, "more than 0, at most 1", lambda value: 0 < value <= 1),
-    "dataset.name": Field(str, "cifar10", "'digits' or the name of a TFDS set", bool),
-    "dataset.data_dir": Field(str, None, "a folder of prepared TFDS sets", bool),
+    "model.norm_epsilon": _number(None, "1e-12 to 1", lambda value: 1e-12 <= value <= 1),
+    "dataset.name": Field(
+        str,
+        "cifar10",
+        "'digits' or the name of a TFDS set",
+        lambda value: re.fullmatch(r"[A-Za-z0-9_]{1,100}", value) is not None,
+    ),
+    "dataset.data_dir": Field(
+        str, None, "a folder of prepared TFDS sets", lambda value: value and "\0" not in value
+    ),
     "dataset.validation_fraction": _number(
         0.0, "a part of the training set, 0 <= fraction < 1", lambda value: 0 <= value < 1
     ),
@@ -90,13 +100,13 @@ FIELDS: dict[str, Field] = {
     "train.time_limit": Field(
         str, None, "seconds, or a number with s, m or h, such as 9m", lambda v: seconds(v) > 0
     ),
-    "optimizer.learning_rate": _number(0.1, "more than 0, finite", lambda value: value > 0),
+    "optimizer.learning_rate": _number(0.1, "more than 0, at most 3e38", lambda value: value > 0),
     "optimizer.momentum": _number(0.9, "0 <= momentum < 1", lambda value: 0 <= value < 1),
-    "optimizer.weight_decay": _number(1e-4, "0 or more, finite", lambda value: value >= 0),
+    "optimizer.weight_decay": _number(1e-4, "0 or more, at most 3e38", lambda value: value >= 0),
     "schedule.milestones": Field(
         tuple, (42, 62), "increasing whole numbers of epochs, such as (42, 62)", _increasing
     ),
-    "schedule.factor": _number(0.1, "more than 0, finite", lambda value: value > 0),
+    "schedule.factor": _number(0.1, "more than 0, at most 3e38", lambda value: value > 0),
     "eval.batch_size": _whole(500),
     "eval.every_epochs": _whole(1),
     "checkpoint.every_epochs": _whole(1),
@@ -112,6 +122,13 @@ INERT_FIELDS = (
     "checkpoint.keep",
 )
 """Fields that do not change what a run computes: a run may be resumed with others."""
+
+MAX_LAYERS = 10_000
+"""In all blocks of a network: a slip of the finger is told of, before it takes all memory."""
+
+_brief = reprlib.Repr()  # of values in messages
+_brief.maxstring = _brief.maxother = 80
+_brief.maxtuple = 20
 
 
 def seconds(text: str) -> float:
@@ -195,10 +212,48 @@ def validate(config: ml_collections.ConfigDict) -> None:
     for path in FIELDS:
         if path not in values:
             raise InputError(f"config field {path!r} is missing; start from default_config()")
+    last = config.seed + config.num_seeds - 1
+    if not FIELDS["seed"].check(last):
+        raise InputError(
+            f"num_seeds is {config.num_seeds}, from seed {config.seed} on; allowed: up to the last "
+            f"seed {2**32 - 1}"
+        )
     try:
-        zoo.create_model(config.model.name, **model_fields(config))
+        model = zoo.create_model(config.model.name, **model_fields(config))
     except ValueError as error:
         raise InputError(f"model.{error}") from None
+    layers = sum(model.blocks) * model.layers_per_block
+    if layers > MAX_LAYERS:
+        raise InputError(
+            f"model.blocks is {_brief.repr(model.blocks)} with model.layers_per_block "
+            f"{model.layers_per_block}; allowed: up to {MAX_LAYERS:,} layers in all"
+        )
+
+
+def check_text(path: str, text: str) -> None:
+    """Checks the value of a field as a command line gives it.
+
+    Raises:
+      InputError: an unknown field, or a value that is not allowed.
+    """
+    if path not in FIELDS:
+        raise InputError(f"config field {path!r} is unknown; {zoo.suggest(path, FIELDS)}")
+    field = FIELDS[path]
+    try:
+        _check(path, _PARSERS[field.type](text))
+    except InputError:
+        raise
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        raise InputError(f"{path} is {_brief.repr(text)}; allowed: {field.allowed}") from None
+
+
+def _flag_value(text):
+    if text not in ("true", "t", "1", "false", "f", "0"):
+        raise ValueError(text)
+    return text in ("true", "t", "1")
+
+
+_PARSERS = {int: int, float: float, str: str, tuple: ast.literal_eval, bool: _flag_value}
 
 
 def _check(path, value):
@@ -209,7 +264,7 @@ def _check(path, value):
     types = (int, float) if field.type is float else field.type
     right_type = isinstance(value, types) and not (numeric and isinstance(value, bool))
     if not right_type or not field.check(value):
-        raise InputError(f"{path} is {value!r}; allowed: {field.allowed}")
+        raise InputError(f"{path} is {_brief.repr(value)}; allowed: {field.allowed}")
 
 
 def model_fields(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Devices: the mesh, what lies where on it, and starting several processes."""
+"""Devices: the mesh, and what lies where on it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -55,8 +55,3 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
         return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
     return jax.tree.map(put, tree)
-
-
-def is_main_process() -> bool:
-    """Whether this process is the one that writes metrics and pictures."""
-    return jax.process_index() == 0

@@ -1,12 +1,13 @@
 """Trains a network: python -m rir_jax.train --config=FILE --workdir=DIR [--config.FIELD=VALUE ...]
 
-Running the same command again goes on where it stopped.
+Running the same command again goes on where it stopped. In several processes (see
+docs/multi_process.md) each runs the same command, told apart by --process_id or by the cluster.
 """
 
 from absl import flags
 from ml_collections import config_flags
 
-from rir_jax import cli
+from rir_jax import cli, processes
 from rir_jax.errors import InputError
 
 FLAGS = flags.FlagValues()
@@ -14,6 +15,18 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "File with a get_config(); --config.FIELD=VALUE changes it.", FLAGS
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", FLAGS)
+_ADDRESS = flags.DEFINE_string(
+    "coordinator_address", None, "HOST:PORT of process 0, of several.", FLAGS
+)
+_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "Processes that train together.", flag_values=FLAGS
+)
+_PROCESS = flags.DEFINE_integer(
+    "process_id", None, "Which of them this is, from 0.", flag_values=FLAGS
+)
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Find the others by the cluster: Cloud TPU, Slurm, Open MPI.", FLAGS
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -21,11 +34,12 @@ def main(arguments: list[str]) -> None:
     config = cli.loaded_config(_CONFIG)
     if not _WORKDIR.value:
         raise InputError("--workdir is missing; see --help")
+    processes.start(_ADDRESS.value, _PROCESSES.value, _PROCESS.value, _DISTRIBUTED.value)
     cli.use_compilation_cache()
     from rir_jax.training.loop import train_and_evaluate
 
     summary = train_and_evaluate(config, _WORKDIR.value)
-    if summary is not None:
+    if summary is not None and processes.is_main_process():
         print(describe(summary, _WORKDIR.value))
 
 

@@ -1,15 +1,18 @@
 """The folder of a run: which config it is of, who writes to it, and whether it is finished."""
 
 import contextlib
+import hashlib
 import json
 import os
 from typing import Any
 
 import ml_collections
+import numpy as np
 from etils import epath
 
 from rir_jax import config as configs
-from rir_jax.errors import InputError
+from rir_jax import processes
+from rir_jax.errors import InputError, RunError
 
 try:
     import fcntl
@@ -22,22 +25,49 @@ class Workdir:
 
     Attributes:
       path: the folder.
+
+    Raises:
+      InputError: no path, or of a store that cannot be reached.
     """
 
     def __init__(self, path: epath.PathLike):
-        self.path = epath.Path(path).expanduser()
+        if not str(path) or "\0" in str(path):
+            raise InputError(f"workdir is {str(path)!r}; allowed: the path of a folder")
+        try:
+            self.path = epath.Path(path).expanduser()
+            self.path.exists()
+        except Exception as error:  # too long, no package for gs://, no access, ...
+            raise InputError(f"workdir {path} cannot be used: {error}") from None
+        if str(self.path).startswith("~"):
+            raise InputError(f"workdir is {str(path)!r}; allowed: ~ or ~USER of a user")
 
     def __truediv__(self, name: str) -> epath.Path:
         return self.path / name
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is in an object store: no locks, and files are written whole."""
+        return "://" in str(self.path)
+
     def summary(self) -> dict[str, Any] | None:
-        """What summary.json holds, or None while the run is not finished."""
+        """What summary.json holds, or None while the run is not finished.
+
+        Raises:
+          InputError: the file is damaged.
+        """
         return _read_json(self / "summary.json")
 
     def config(self) -> ml_collections.ConfigDict | None:
-        """The config that the run was started with, or None in a fresh folder."""
+        """The config that the run was started with, or None in a fresh folder.
+
+        Raises:
+          InputError: the file is damaged.
+        """
         values = _read_json(self / "config.json")
-        return None if values is None else configs.from_flat(values)
+        try:
+            return None if values is None else configs.from_flat(values)
+        except InputError as error:
+            raise InputError(f"{self / 'config.json'}: {error}") from None
 
     def check(self, config: ml_collections.ConfigDict) -> None:
         """Checks that the folder is fresh, or of a run of this very config. Writes nothing.
@@ -48,42 +78,53 @@ class Workdir:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"workdir {self.path} is a file; allowed: a folder, or a new one")
         earlier = self.config()
-        if earlier is None:
-            return
-        old, new = configs.flatten(earlier), configs.flatten(config)
-        differing = [
-            f"{field} was {old[field]!r}, now {new[field]!r}"
-            for field in new
-            if old[field] != new[field] and field not in configs.INERT_FIELDS
-        ]
-        if differing:
-            raise InputError(
-                f"workdir {self.path} holds a run of another config ({'; '.join(differing)}); "
-                "allowed: the same config, or another workdir"
-            )
-
-    def open(self, config: ml_collections.ConfigDict) -> None:
-        """Makes the folder and writes config.json, if it is fresh.
-
-        Raises:
-          InputError: the folder is of another config or cannot be written to.
-        """
-        self.check(config)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not (self / "config.json").exists():
-                self.write_json("config.json", configs.flatten(config))
-        except OSError as error:
-            raise InputError(f"workdir {self.path} cannot be written to: {error}") from None
+        if earlier is not None:
+            check_same(config, configs.flatten(earlier), f"workdir {self.path}")
 
     @contextlib.contextmanager
-    def lock(self):
-        """Keeps other processes of this machine off the folder. Freed even by ``kill -9``.
+    def open(self, config: ml_collections.ConfigDict):
+        """Makes the folder and keeps other runs off it while it is entered.
+
+        Of several processes of one run, one does so for all, and all learn of the outcome. The
+        lock holds on one machine (and on NFS), and is freed even by ``kill -9``.
 
         Raises:
-          InputError: another process has it.
+          InputError: the folder is in use, is of another config, or cannot be written to.
         """
-        if fcntl is None or "://" in str(self.path):
+        failure = None
+        with contextlib.ExitStack() as stack:
+            if processes.is_main_process():
+                try:
+                    self.path.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(self._lock())
+                    self.check(config)
+                except InputError as error:
+                    failure = error
+                except OSError as error:
+                    failure = InputError(f"workdir {self.path} cannot be written to: {error}")
+            self._agree(config, failure)
+            yield
+
+    def _agree(self, config, failure):
+        """Raises in every process if it failed in one, or if they are not of one run."""
+        fingerprint = hashlib.sha256(json.dumps(configs.flatten(config)).encode()).digest()[:3]
+        # Small numbers, as exact in float32 as they are.
+        shared = np.asarray(processes.share([failure is None, *fingerprint]))
+        if failure is not None:
+            raise failure
+        if not shared[:, 0].all():
+            raise InputError(f"workdir {self.path}: refused by process 0, which says why")
+        if (shared[:, 1:] != shared[0, 1:]).any():
+            raise InputError("the processes were given different configs; allowed: one for all")
+        if not self.path.exists():
+            raise InputError(
+                f"workdir {self.path} is not there in process {processes.index()}; allowed: a "
+                "folder that all processes share, such as gs:// or NFS"
+            )
+
+    @contextlib.contextmanager
+    def _lock(self):
+        if fcntl is None or self.is_remote:
             yield
             return
         with open(self / ".lock", "w") as file:
@@ -96,21 +137,84 @@ class Workdir:
                 ) from None
             yield
 
+    def write_config(self, config: ml_collections.ConfigDict) -> None:
+        """Writes config.json, unless it is there.
+
+        Raises:
+          RunError: it could not be written.
+        """
+        if not (self / "config.json").exists():
+            self.write_json("config.json", configs.flatten(config))
+
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a JSON file whole or not at all."""
+        """Writes a JSON file whole or not at all.
+
+        Raises:
+          RunError: it could not be written.
+        """
         self.write_bytes(name, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Writes a file whole or not at all: beside its place, to the disk, then into place."""
-        if "://" in str(self.path):
-            (self / name).write_bytes(content)  # an object store's writes are atomic
-            return
-        scratch = self / f".{name}.tmp"
-        with open(scratch, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, self / name)
+        """Writes a file whole or not at all: beside its place, to the disk, then into place.
+
+        Raises:
+          RunError: it could not be written; what was there before still is.
+        """
+        with write_errors(self / name):
+            if self.is_remote:
+                (self / name).write_bytes(content)  # an object store's writes are atomic
+                return
+            scratch = self / f".{name}.tmp"
+            try:
+                with open(scratch, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(scratch, self / name)
+            except OSError:
+                scratch.unlink(missing_ok=True)  # room for others, where there is none
+                raise
+
+
+def check_same(config: ml_collections.ConfigDict, values: dict[str, Any], where: str) -> None:
+    """Checks that a run of a config may go on with what was made by another.
+
+    Args:
+      config: of the run.
+      values: the other, flat; fields that it lacks do not count.
+      where: it was found.
+
+    Raises:
+      InputError: naming the fields that differ and change what is computed.
+    """
+    differing = [
+        f"{field} was {values[field]!r}, now {value!r}"
+        for field, value in configs.flatten(config).items()
+        if field not in configs.INERT_FIELDS
+        and field in values
+        and _plain(values[field]) != _plain(value)
+    ]
+    if differing:
+        raise InputError(
+            f"{where} is of a run of another config ({'; '.join(differing)}); allowed: the same "
+            "config, or another workdir"
+        )
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value  # as JSON has it
+
+
+@contextlib.contextmanager
+def write_errors(path: epath.PathLike):
+    """Turns a failed write, such as on a full disk, into a RunError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path} could not be written: {error.strerror or error}; the checkpoints are intact: "
+            "run the same command again once it can"
+        ) from error
 
 
 def _read_json(path):
@@ -120,7 +224,15 @@ def _read_json(path):
         return None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        text = ""
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path} is no JSON file: {error}") from None
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise InputError(
+            f"{path} is damaged: no JSON object; remove it and run the same command again, which "
+            "goes on from the checkpoints"
+        )
+    return value

@@ -57,9 +57,11 @@ def _read(entry):
         digests = json.loads((entry / "digests.json").read_text())
         loaded = tuple(np.load(entry / f"{name}.npy", allow_pickle=False) for name in _NAMES)
         intact = [_digest(array) for array in loaded] == [digests[name] for name in _NAMES]
-    except (OSError, ValueError, KeyError, TypeError):
+    except Exception:  # whatever a damaged or hostile file makes its readers raise
         return None
-    return loaded if intact else None
+    images, labels = loaded
+    sound = (images.dtype, images.ndim, labels.dtype, labels.ndim) == (np.uint8, 4, np.int32, 1)
+    return loaded if intact and sound and len(images) == len(labels) else None
 
 
 _NAMES = ("images", "labels")

@@ -76,7 +76,11 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
     Raises:
       InputError: there is none that can be read, with the command that prepares it.
     """
-    data_dir = epath.Path(data_dir or DEFAULT_DATA_DIR).expanduser()
+    try:
+        data_dir = epath.Path(data_dir or DEFAULT_DATA_DIR).expanduser()
+        data_dir.exists()
+    except Exception as error:  # too long, no package for gs://, no access, ...
+        raise InputError(f"dataset.data_dir is {str(data_dir)[:80]!r}: {error}"[:300]) from None
     root = data_dir / name
     how = f"prepare it with: python -m rir_jax.prepare --dataset={name} --data_dir={data_dir}"
     if "/" in name or not name or name.startswith("."):
@@ -84,7 +88,7 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
     infos = sorted(root.glob("*/dataset_info.json")) if root.exists() else []
     if not infos:
         raise InputError(f"dataset {name!r} is not prepared in {data_dir}; {how}")
-    formats = {info: json.loads(info.read_text()).get("fileFormat") for info in infos}
+    formats = {info: _file_format(info) for info in infos}
     readable = [info for info, file_format in formats.items() if file_format == "array_record"]
     if not readable:
         found = ", ".join(sorted({str(file_format) for file_format in formats.values()}))
@@ -92,6 +96,13 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
             f"dataset {name!r} in {root} is in format {found}, not array_record; {how}"
         )
     return max(readable, key=_version).parent
+
+
+def _file_format(info):
+    try:
+        return json.loads(info.read_text()).get("fileFormat")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return "unknown (dataset_info.json is damaged)"
 
 
 def _version(info):

@@ -2,10 +2,12 @@
 
 Orbax writes in the background and makes a checkpoint visible only when it is whole. What it does
 not see is a bit that flips on the disk afterwards, so each checkpoint carries the digests of its
-arrays and is checked against them when it is read. One that fails is set aside, with a
-warning that names it, and the one before is used.
+arrays and is checked against them when it is read. One that fails is set aside, with a warning
+that names it, and the one before is used.
 """
 
+import concurrent.futures
+import contextlib
 import hashlib
 import json
 import logging
@@ -18,10 +20,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
-from rir_jax.errors import RunError
-from rir_jax.parallel import is_main_process
+from rir_jax.errors import InputError, RunError
+from rir_jax.processes import is_main_process
 
 _log = logging.getLogger(__name__)
+_TRASH = ".trash"  # ends the name of a checkpoint that is being deleted
 
 
 class Checkpoints:
@@ -37,46 +40,67 @@ class Checkpoints:
         # Orbax wants absolute paths; those of object stores are.
         self.folder = epath.Path(folder if "://" in folder else os.path.abspath(folder))
         self._keep = keep
-        self._manager = None
+        self._writer = None
+        self._newest = None  # the step of the last save
 
     def save(self, state: Any, notes: dict[str, Any]) -> None:
         """Starts to write a state (a tree with a ``step``) and JSON notes; returns at once.
+
+        A step that was saved last is not saved again.
 
         Raises:
           RunError: this or an earlier write failed. What was whole before still is.
         """
         step = int(state.step)
+        if step == self._newest:
+            return
+        self.wait()
         notes = {**notes, "digests": digests(state)}
         notes["digest_of_notes"] = _digest_of_json(notes)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
         )
-        with _write_errors(self.folder, step):
-            self._open().save(step, args=items, force=True)
+        self._newest = step
+        with self._write_errors():
+            self._open().save(self.folder / str(step), args=items)
 
     def wait(self) -> None:
-        """Waits until all is on the disk.
+        """Waits until all is on the disk, then deletes what is too many.
 
         Raises:
           RunError: a write failed.
         """
-        if self._manager is not None:
-            with _write_errors(self.folder, self._manager.latest_step()):
-                self._manager.wait_until_finished()
+        if self._writer is None:
+            return
+        with self._write_errors():
+            self._writer.wait_until_finished()
+            # By us and only now: orbax's manager would also delete after a write that failed.
+            if is_main_process():
+                for step in self.steps()[self._keep :]:
+                    trash = self.folder / f"{step}{_TRASH}"
+                    (self.folder / str(step)).rename(trash)  # never half a checkpoint
+                    trash.rmtree()
 
     def close(self) -> None:
-        """Waits, and frees the writer's threads."""
-        if self._manager is not None:
-            self.wait()
-            self._manager.close()
-            self._manager = None
+        """Waits, and frees the writer's threads.
+
+        Raises:
+          RunError: a write failed.
+        """
+        if self._writer is not None:
+            try:
+                self.wait()
+            finally:
+                writer, self._writer = self._writer, None
+                with contextlib.suppress(Exception):  # a failed write has been told of
+                    writer.close()
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints that are there, the newest first."""
         if not self.folder.exists():
             return []
         names = [path.name for path in self.folder.iterdir()]
-        return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
     def restore(
         self, abstract_state: Callable[[dict[str, Any]], Any]
@@ -86,7 +110,8 @@ class Checkpoints:
         Damaged ones are passed over with a warning (`set_aside_after` moves them away).
 
         Args:
-          abstract_state: from a checkpoint's notes to shapes, types and shardings of its state.
+          abstract_state: from a checkpoint's notes to shapes, types and shardings of its state;
+            an InputError that it raises is passed on.
 
         Raises:
           RunError: there are checkpoints, and all of them are damaged.
@@ -94,10 +119,15 @@ class Checkpoints:
         steps = self.steps()
         for step in steps:
             try:
-                return self._restore(step, abstract_state)
+                restored = self._restore(step, abstract_state)
+            except InputError:
+                raise
             except Exception as error:  # whatever a damaged file makes its readers raise
                 reason = " ".join(str(error).split())[:200]
                 _log.warning("checkpoint %s is damaged: %s", self.folder / str(step), reason)
+            else:
+                self._newest = step
+                return restored
         if steps:
             raise RunError(
                 f"all checkpoints in {self.folder} are damaged ({', '.join(map(str, steps))}); "
@@ -106,29 +136,32 @@ class Checkpoints:
         return None
 
     def set_aside_after(self, step: int) -> None:
-        """Moves checkpoints newer than ``step``, which were found damaged, out of the way."""
+        """Moves checkpoints newer than ``step``, which were found damaged, out of the way.
+
+        Raises:
+          RunError: they could not be moved.
+        """
         if not is_main_process():
             return
         for newer in self.steps():
             if newer > step:
                 shelter = self.folder.parent / "damaged_checkpoints"
-                shelter.mkdir(parents=True, exist_ok=True)
-                target = shelter / str(newer)
-                if target.exists():
-                    target.rmtree()
-                (self.folder / str(newer)).rename(target)
+                with self._write_errors():
+                    shelter.mkdir(parents=True, exist_ok=True)
+                    target = shelter / str(newer)
+                    if target.exists():
+                        target.rmtree()
+                    (self.folder / str(newer)).rename(target)
 
     def _restore(self, step, abstract_state):
-        reader = ocp.CheckpointManager(
-            self.folder, options=ocp.CheckpointManagerOptions(read_only=True)
-        )
-        with reader:
-            notes = reader.restore(step, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))
+        path = self.folder / str(step)
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+            notes = reader.restore(path, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))
             notes = dict(notes.notes)
             if notes.pop("digest_of_notes", None) != _digest_of_json(notes):
                 raise ValueError("its notes do not match their digest")
             items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state(notes)))
-            state = reader.restore(step, args=items).state
+            state = reader.restore(path, args=items).state
         expected, found = notes.pop("digests"), digests(state)
         for name in found:
             if found[name] != expected.get(name):
@@ -136,20 +169,35 @@ class Checkpoints:
         return state, notes
 
     def _open(self):
-        if self._manager is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            options = ocp.CheckpointManagerOptions(max_to_keep=self._keep)
-            self._manager = ocp.CheckpointManager(self.folder, options=options)
-        return self._manager
+        if self._writer is None:
+            if is_main_process():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                for path in self.folder.iterdir():  # what killed processes have left half done
+                    if path.name.endswith(_TRASH) or ".orbax-checkpoint-tmp" in path.name:
+                        path.rmtree()
+            self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        return self._writer
+
+    @contextlib.contextmanager
+    def _write_errors(self):
+        """Turns whatever a failed write raises into one RunError."""
+        try:
+            yield
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise RunError(
+                f"the checkpoint of step {self._newest} in {self.folder} could not be written: "
+                f"{reason} (older ones are intact; run the same command again once there is room)"
+            ) from error
 
 
 def digests(tree: Any) -> dict[str, str]:
     """SHA-256 of every array's type, shape and bytes, by its path in the tree."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): _digest(np.asarray(leaf))
-        for path, leaf in leaves
-    }
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    with concurrent.futures.ThreadPoolExecutor() as threads:  # hashing frees the interpreter
+        found = threads.map(_digest, [np.asarray(leaf) for _, leaf in leaves])
+        return dict(zip(names, found, strict=True))
 
 
 def _digest(array):
@@ -160,21 +208,3 @@ def _digest(array):
 
 def _digest_of_json(value):
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-class _write_errors:  # noqa: N801  (used like a function)
-    """Turns whatever a failed write raises into one RunError."""
-
-    def __init__(self, folder, step):
-        self.where = f"checkpoint of step {step} in {folder}"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if error is not None and isinstance(error, Exception):
-            reason = " ".join(str(error).split())[:300]
-            raise RunError(
-                f"the {self.where} could not be written: {reason} (older ones are intact; run the "
-                "same command again once there is room)"
-            ) from error

@@ -1,72 +1,106 @@
 """metrics.jsonl and TensorBoard events: what was measured, each step counted exactly once."""
 
+import contextlib
 import json
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from rir_jax.errors import RunError
-from rir_jax.workdir import Workdir
+from rir_jax.processes import is_main_process
+from rir_jax.training.events import Events
+from rir_jax.workdir import Workdir, write_errors
 
 
 class MetricsLog:
-    """Appends records to metrics.jsonl and to TensorBoard events.
+    """Adds records to metrics.jsonl and to TensorBoard events; to nothing but memory in processes
+    that are not the main one.
+
+    The files are copies, for people and tools: what a resumed run knows of the past is in its
+    checkpoint, and metrics.jsonl begins anew from there. Whatever a killed process wrote after
+    that checkpoint, whole or torn, is gone from it; TensorBoard is told to forget it.
 
     Args:
       workdir: of the run.
-      step: where the run goes on: later records, of steps that will be taken again, are cut off.
+      records: of the steps up to ``step``.
+      step: where the run goes on.
+
+    Attributes:
+      records: all so far.
+
+    Raises:
+      RunError: a file could not be written. So do the methods.
     """
 
-    def __init__(self, workdir: Workdir, step: int):
-        from tensorboardX import SummaryWriter  # slow to import: only by who writes
-
-        self._path = workdir / "metrics.jsonl"
-        self.records = [record for record in read_metrics(workdir) if record["step"] <= step]
-        self._lines = [json.dumps(record) for record in self.records]
-        self._remote = "://" in str(workdir.path)
-        workdir.write_bytes("metrics.jsonl", "".join(f"{x}\n" for x in self._lines).encode())
-        self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+    def __init__(self, workdir: Workdir, records: Sequence[dict[str, Any]] = (), step: int = 0):
+        self.records = list(records)
+        self._workdir, self._path = workdir, workdir / "metrics.jsonl"
+        self._file = self._events = None
+        if is_main_process():
+            self._write_all()
+            if not workdir.is_remote:
+                with write_errors(self._path):
+                    self._file = open(self._path, "a")  # noqa: SIM115 (open for the whole run)
+            self._events = Events(workdir / "tensorboard", step)
 
     def write(self, record: dict[str, Any]) -> None:
         """Adds a record. It is on the disk after `flush`."""
-        line = json.dumps(record, allow_nan=False)
         self.records.append(record)
-        self._lines.append(line)
-        if not self._remote:
-            with open(self._path, "a") as file:
-                file.write(line + "\n")
-        for name in ("loss", "accuracy", "learning_rate", "images_per_second"):
-            if record.get(name) is not None:
-                tag = f"{record['split']}/{name}"
-                self._events.add_scalar(tag, record[name], global_step=record["step"])
+        if self._file is not None:
+            with write_errors(self._path):
+                self._file.write(_line(record))
+                self._file.flush()
+        if self._events is not None:
+            self._events.write(record)
+
+    def _write_all(self):
+        self._workdir.write_bytes("metrics.jsonl", "".join(map(_line, self.records)).encode())
 
     def flush(self) -> None:
         """Puts all records on the disk, for good."""
-        if self._remote:
-            self._path.write_text("".join(f"{line}\n" for line in self._lines))
+        if self._events is None:
+            return
+        if self._file is None:
+            self._write_all()
         else:
-            with open(self._path) as file:
-                os.fsync(file.fileno())
+            with write_errors(self._path):
+                os.fsync(self._file.fileno())
         self._events.flush()
 
     def close(self) -> None:
-        self.flush()
-        self._events.close()
+        """Flushes, and frees the files."""
+        try:
+            self.flush()
+        finally:
+            file, events, self._file, self._events = self._file, self._events, None, None
+            if file is not None:
+                with contextlib.suppress(OSError):  # flush tells
+                    file.close()
+            if events is not None:
+                events.close()
+
+
+def _line(record):
+    return json.dumps(record, allow_nan=False) + "\n"
 
 
 def read_metrics(workdir: Workdir) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl; a torn last line, from a killed process, is left out."""
+    """The records of metrics.jsonl; from a damaged or torn line on, they are left out."""
     path = workdir / "metrics.jsonl"
     if not path.exists():
         return []
     records = []
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             break
+        if not isinstance(record, dict):
+            break
+        records.append(record)
     return records
 
 
@@ -95,7 +129,7 @@ class Intervals:
                 raise RunError(
                     f"the loss became {loss} at step {at} (steps {first} to {step} were run "
                     "together); the last checkpoint is from before. A lower "
-                    "optimizer.learning_rate may help"
+                    "optimizer.learning_rate, in a fresh workdir, may help"
                 )
             self.open_interval["loss"].append(loss)
             self.open_interval["accuracy"].append(accuracy)

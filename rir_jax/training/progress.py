@@ -1,5 +1,6 @@
 """How far a run is, for people: a bar on a terminal, a plain line a minute elsewhere."""
 
+import contextlib
 import sys
 import time
 
@@ -47,12 +48,13 @@ class Progress:
         done = self._step - self._initial
         left = spent / done * (self._total - self._step) if done else 0
         notes = "".join(f", {name} {value}" for name, value in self._notes.items())
-        print(
-            f"{self._description}: epoch {self._epochs(self._step)}, step {self._step} of "
-            f"{self._total}{notes} [{_clock(spent)} gone, {_clock(left)} to go]",
-            file=sys.stderr,
-            flush=True,
-        )
+        with contextlib.suppress(OSError):  # nobody listens any more: no reason to stop the run
+            print(
+                f"{self._description}: epoch {self._epochs(self._step)}, step {self._step} of "
+                f"{self._total}{notes} [{_clock(spent)} gone, {_clock(left)} to go]",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def close(self) -> None:
         """Leaves the bar as it is, or prints a last line."""

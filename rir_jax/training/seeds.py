@@ -1,32 +1,50 @@
 """Several seeds of one config: a folder for each, and the means and deviations over them."""
 
+import dataclasses
 import statistics
 from typing import Any
 
-import ml_collections
-
 from rir_jax import config as configs
+from rir_jax.processes import agree_all, is_main_process
+from rir_jax.training.interrupt import StopRequest
+from rir_jax.training.run import Run
+from rir_jax.training.setup import Setup
 from rir_jax.workdir import Workdir
 
 
-def train_seeds(config: ml_collections.ConfigDict, folder: Workdir) -> dict[str, Any] | None:
+def train_seeds(setup: Setup, folder: Workdir, stop: StopRequest) -> dict[str, Any] | None:
     """Trains ``num_seeds`` networks, of seeds ``seed``, ``seed + 1``, ..., one after another.
+
+    They share the data and the compiled programs. A finished one is not trained again.
+
+    Args:
+      setup: of the whole; only the seed differs between them.
+      folder: of the whole, entered. Each seed has a folder in it.
+      stop: ends the one that runs, and the whole.
 
     Returns:
       The summary of all, with means, and sample deviations as ``..._std``; None if stopped.
-    """
-    from rir_jax.training.loop import train_and_evaluate
 
-    summaries = []
+    Raises:
+      InputError, RunError: as `Run`.
+    """
+    config, summaries = setup.config, []
+    if is_main_process():
+        folder.write_config(config)
     for seed in range(config.seed, config.seed + config.num_seeds):
         one = configs.from_flat({**configs.flatten(config), "seed": seed, "num_seeds": 1})
-        summary = train_and_evaluate(one, folder / f"seed_{seed}")
+        subfolder = Workdir(folder / f"seed_{seed}")
+        subfolder.check(one)
+        with subfolder.open(one):
+            summary = subfolder.summary()
+            if not agree_all(summary is not None):
+                summary = Run(dataclasses.replace(setup, config=one), subfolder, stop).finish()
         if summary is None:
             return None
-        folder.open(config)
         summaries.append(summary)
     everything = summarize(summaries)
-    folder.write_json("summary.json", everything)
+    if is_main_process():
+        folder.write_json("summary.json", everything)
     return everything
 
 

@@ -1,6 +1,7 @@
 """From a config to the things of a run: data, network, optimizer, programs. Writes nothing."""
 
 import dataclasses
+import os
 from typing import Any
 
 import jax
@@ -56,7 +57,8 @@ def build_optimizer(config: ml_collections.ConfigDict, steps_per_epoch: int):
     """The optimizer that a config describes, and its schedule."""
     schedule = objective.learning_rate_schedule(
         config.optimizer.learning_rate,
-        config.schedule.milestones,
+        # Those past the end never come, and may be more steps than an int32 holds.
+        [epoch for epoch in config.schedule.milestones if epoch < config.train.epochs],
         config.schedule.factor,
         steps_per_epoch,
     )
@@ -93,6 +95,7 @@ def build(config: ml_collections.ConfigDict) -> Setup:
         config.dataset.name, config.dataset.data_dir, config.dataset.validation_fraction
     )
     check_fits(config, len(dataset.train), dataset.image_shape)
+    check_memory(config, dataset.image_shape, mesh.devices.size, memory_of(mesh.devices.flat[0]))
     engine, schedule = build_engine(
         config, len(dataset.class_names), len(dataset.train), dataset.image_shape, mesh
     )
@@ -103,7 +106,8 @@ def check_fits(config: ml_collections.ConfigDict, num_images: int, image_shape) 
     """Checks the fields whose bounds depend on the data.
 
     Raises:
-      InputError: a batch larger than the training set, a crop padding larger than an image.
+      InputError: a batch larger than the training set, a crop padding larger than an image, more
+        steps than can be counted.
     """
     if config.train.batch_size > num_images:
         raise InputError(
@@ -115,4 +119,57 @@ def check_fits(config: ml_collections.ConfigDict, num_images: int, image_shape) 
         raise InputError(
             f"augment.crop_padding is {config.augment.crop_padding}; allowed: up to {side}, the "
             f"side of the images of {config.dataset.name!r}"
+        )
+    steps = config.train.epochs * (num_images // config.train.batch_size)
+    if steps >= 2**31:
+        raise InputError(
+            f"train.epochs is {config.train.epochs}, which makes {steps} steps; allowed: epochs of "
+            f"less than {2**31} steps in all"
+        )
+
+
+def memory_of(device: jax.Device) -> int:
+    """Bytes that programs can have on a device; of the CPU, all that the machine has."""
+    stats = device.memory_stats() or {}
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return stats.get("bytes_limit", physical)
+
+
+def check_memory(config: ml_collections.ConfigDict, image_shape, num_devices, memory: int) -> None:
+    """Refuses what cannot fit, before a device is asked for it and the process is killed.
+
+    It counts what is certain to be there together: weights, momentum and gradients, and for the
+    backward pass the output of every layer. What passes may still be too large.
+
+    Args:
+      config: validated.
+      image_shape: ``(H, W, C)``.
+      num_devices: that share a batch.
+      memory: bytes of one.
+
+    Raises:
+      InputError: naming the field that needs most.
+    """
+    model = build_model(config, num_classes=1)
+    height, width, channels = image_shape
+    weights = 9 * channels * model.stem_width
+    outputs = height * width * model.stem_width
+    before = model.stem_width
+    for stage, (wide, blocks) in enumerate(zip(model.widths, model.blocks, strict=True)):
+        layers = blocks * model.layers_per_block
+        weights += 9 * (before * wide + (layers - 1) * wide * wide)
+        if stage:
+            height, width = -(-height // 2), -(-width // 2)
+        outputs += layers * height * width * wide
+        before = wide
+    for_weights = 3 * weights * jnp.dtype(model.param_dtype).itemsize
+    batch = -(-config.train.batch_size // num_devices)
+    for_batch = batch * outputs * jnp.dtype(model.dtype).itemsize
+    if for_weights + for_batch > memory:
+        field = "model.widths" if for_weights > for_batch else "train.batch_size"
+        value = model.widths if for_weights > for_batch else config.train.batch_size
+        raise InputError(
+            f"{field} is {value}, with which training takes at least "
+            f"{(for_weights + for_batch) / 2**30:,.1f} GiB on a device of {memory / 2**30:,.1f}; "
+            "allowed: what fits"
         )

@@ -16,7 +16,7 @@ from rir_jax.training import engine as engines
 from rir_jax.training.checkpoints import Checkpoints
 from rir_jax.training.setup import build_engine, build_model, build_optimizer
 from rir_jax.training.step import abstract_train_state
-from rir_jax.workdir import Workdir
+from rir_jax.workdir import Workdir, check_same
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +68,7 @@ def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def abstract_state(notes):
+        check_same(config, notes["config"], f"a checkpoint in {folder / 'checkpoints'}")
         model = build_model(config, len(notes["dataset"]["class_names"]))
         optimizer, _ = build_optimizer(config, steps_per_epoch=1)
         return abstract_train_state(model, optimizer, notes["dataset"]["image_shape"], device)

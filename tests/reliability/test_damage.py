@@ -1,0 +1,160 @@
+"""A damaged newest checkpoint: named in a warning, set aside, and the run is exact all the same."""
+
+import logging
+import pathlib
+import shutil
+
+import pytest
+
+from rir_jax.errors import InputError, RunError
+from rir_jax.training import checkpoints
+from rir_jax.workdir import Workdir
+from tools.harness import differences, records_of, steps_of, tiny_config
+
+
+@pytest.fixture(scope="module")
+def half_done(setup, tmp_path_factory):
+    """A run that was stopped in its third epoch, with checkpoints at steps 22 and 44."""
+    from rir_jax.training import run as runs
+    from tests.reliability.conftest import StopAfter
+
+    folder = Workdir(tmp_path_factory.mktemp("half") / "run")
+    with folder.open(setup.config):
+        run = runs.Run(setup, folder, StopAfter())
+        while run._step < 44:
+            run._train_some()
+            if run._step % 22 == 0:
+                run._end_epoch()
+        run._checkpoints.close()
+        run._log.close()
+    assert steps_of(folder.path) == [44, 22]
+    return folder.path
+
+
+@pytest.fixture
+def workdir(half_done, tmp_path):
+    return shutil.copytree(half_done, tmp_path / "run")
+
+
+def files(checkpoint):
+    """Of a checkpoint, the largest first: the arrays, their index, the notes."""
+    found = [path for path in pathlib.Path(checkpoint).rglob("*") if path.is_file()]
+    return sorted(found, key=lambda path: (-path.stat().st_size, path))
+
+
+def truncate(checkpoint, part):
+    """Cuts the checkpoint's bytes, its files one after another, at a tenth of them."""
+    paths = files(checkpoint)
+    left = sum(path.stat().st_size for path in paths) * part // 10
+    for path in paths:
+        size = path.stat().st_size
+        if left < size:
+            with open(path, "r+b") as file:
+                file.truncate(left)
+        left = max(0, left - size)
+
+
+def flip(checkpoint, place):
+    """Flips a bit of its arrays' or notes' bytes."""
+    path = [p for p in files(checkpoint) if p.parent.name == "d" or p.parent.name == "notes"][0]
+    content = bytearray(path.read_bytes())
+    content[len(content) * place // 10] ^= 1 << place % 8
+    path.write_bytes(content)
+
+
+def drop(checkpoint, name):
+    next(pathlib.Path(checkpoint).glob(name)).unlink()
+
+
+def delete_half(checkpoint, _):
+    for path in files(checkpoint)[::2]:
+        path.unlink()
+
+
+DAMAGES = [
+    *((truncate, part) for part in range(10)),
+    *((flip, place) for place in range(10)),
+    *((drop, name) for name in ("state/d/*", "state/manifest.ocdbt", "notes/metadata")),
+    (delete_half, 0),
+]
+
+
+@pytest.mark.parametrize(("damage", "where"), DAMAGES)
+def test_the_one_before_is_used_and_the_run_is_exact(damage, where, workdir, reference, go, caplog):
+    damage(workdir / "checkpoints/44", where)
+    with caplog.at_level(logging.WARNING, "rir_jax"):
+        assert go(workdir)["steps"] == 88
+    warnings = [record.getMessage() for record in caplog.records]
+    assert any(f"checkpoint {workdir}/checkpoints/44 is damaged" in line for line in warnings)
+    assert (workdir / "damaged_checkpoints/44").exists()
+    assert differences(reference, workdir) == []
+
+
+def test_orbax_alone_restores_a_flipped_bit(workdir, go, reference, monkeypatch):
+    """What the digests are for: without them the damage goes unseen into the result."""
+    path = max((workdir / "checkpoints/44/state").rglob("d/*"), key=lambda p: p.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    monkeypatch.setattr(checkpoints, "digests", lambda tree: {})
+    go(workdir)
+    assert differences(reference, workdir) != []
+
+
+def test_none_left_is_no_reason_to_start_over(workdir, go):
+    for step in (22, 44):
+        flip(workdir / f"checkpoints/{step}", 3)
+    before = records_of(workdir)
+    with pytest.raises(RunError, match=r"all checkpoints in .* are damaged \(44, 22\)"):
+        go(workdir)
+    assert steps_of(workdir) == [44, 22]
+    assert records_of(workdir) == before
+
+
+def test_lost_checkpoints_are_no_reason_to_start_over(workdir, go):
+    shutil.rmtree(workdir / "checkpoints")
+    with pytest.raises(RunError, match="has metrics but no checkpoint"):
+        go(workdir)
+
+
+def test_a_damaged_log_is_written_anew_from_the_checkpoint(workdir, reference, go):
+    path = workdir / "metrics.jsonl"
+    path.write_bytes(b"\xff\x00 nonsense" + path.read_bytes()[40:])
+    go(workdir)
+    assert differences(reference, workdir) == []
+
+
+def test_a_lost_config_is_written_anew_from_the_command(workdir, reference, go):
+    (workdir / "config.json").unlink()
+    go(workdir)
+    assert differences(reference, workdir) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000])
+def test_a_damaged_config_is_told_of(workdir, setup, content):
+    (workdir / "config.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"config\.json is damaged"):
+        Workdir(workdir).check(setup.config)
+
+
+def test_checkpoints_of_another_model_are_refused(workdir, setup, go):
+    import dataclasses
+
+    from rir_jax.training.setup import build
+
+    (workdir / "config.json").unlink()
+    other = build(tiny_config(mesh__data=1, model__name="cnn32"))
+    with pytest.raises(InputError, match=r"model\.name was 'rir32', now 'cnn32'"):
+        go(workdir, setup=dataclasses.replace(setup, config=other.config, engine=other.engine))
+    assert not (workdir / "config.json").exists()
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(workdir, reference, go):
+    left = workdir / "checkpoints/66.orbax-checkpoint-tmp"
+    shutil.copytree(workdir / "checkpoints/22", left)
+    trash = workdir / "checkpoints/0.trash"
+    shutil.copytree(workdir / "checkpoints/22", trash)
+    go(workdir)
+    assert not left.exists()
+    assert not trash.exists()
+    assert differences(reference, workdir) == []

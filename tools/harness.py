@@ -1,0 +1,161 @@
+"""What the attacks on runs share: start real ones on a tiny network, and compare what they leave.
+
+The network has four channels a stage and a batch of 64 digits takes it milliseconds, so that what
+an attack takes is the start of processes.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+
+from rir_jax import config as configs
+from rir_jax.training.checkpoints import Checkpoints
+from rir_jax.training.setup import build_model, build_optimizer
+from rir_jax.training.step import abstract_train_state
+from rir_jax.workdir import Workdir
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TINY = {
+    "model.name": "rir32",
+    "model.stem_width": 4,
+    "model.widths": (4, 4, 4),
+    "model.blocks": (1, 1, 1),
+    "model.layers_per_block": 1,
+    "dataset.name": "digits",
+    "augment.crop_padding": 1,
+    "augment.flip": False,
+    "train.batch_size": 64,
+    "train.epochs": 4,
+    "train.log_every_steps": 7,  # does not divide an epoch's 22 steps, so intervals stay open
+    "optimizer.learning_rate": 0.05,
+    "schedule.milestones": (2, 3),
+}
+"""Fields of the config of a run that takes a second or two."""
+
+
+def tiny_config(**fields):
+    """A config of `TINY`; further fields with ``__`` for the dot (``train__epochs=2``)."""
+    return configs.from_flat({**TINY, **_dotted(fields)})
+
+
+def _dotted(fields):
+    return {name.replace("__", "."): value for name, value in fields.items()}
+
+
+def start(workdir, *arguments, devices: int = 1, environment=None, **fields) -> subprocess.Popen:
+    """Starts ``python -m rir_jax.train`` on a tiny network; its output is read with `output`.
+
+    Args:
+      workdir: of the run.
+      *arguments: further ones of the command line.
+      devices: simulated, of the process.
+      environment: further variables.
+      **fields: of the config, as for `tiny_config`.
+    """
+    overrides = [f"--config.{name}={value}" for name, value in {**TINY, **_dotted(fields)}.items()]
+    variables = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "JAX_PLATFORMS": "cpu",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        **(environment or {}),
+    }
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "rir_jax.train", f"--config={ROOT / 'configs/default.py'}"),
+            *(f"--workdir={workdir}", *overrides, *arguments),
+        ],
+        cwd=ROOT,
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def output(process: subprocess.Popen, timeout: float = 120) -> str:
+    """Waits for the end of a process; all that it printed."""
+    try:
+        return process.communicate(timeout=timeout)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
+def wait_until(condition, process: subprocess.Popen, timeout: float = 120) -> bool:
+    """Waits until a condition holds; False if the process ended before.
+
+    Raises:
+      TimeoutError: neither came.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if process.poll() is not None:
+            return False
+        if time.monotonic() > deadline:
+            process.kill()
+            raise TimeoutError(output(process))
+        time.sleep(0.0005)
+    return True
+
+
+def being_written(workdir) -> bool:
+    """Whether a checkpoint is half written."""
+    folder = pathlib.Path(workdir) / "checkpoints"
+    return folder.exists() and any("orbax-checkpoint-tmp" in name for name in os.listdir(folder))
+
+
+def steps_of(workdir) -> list[int]:
+    """The checkpoints of a run, the newest first."""
+    return Checkpoints(pathlib.Path(workdir) / "checkpoints").steps()
+
+
+def state_of(workdir):
+    """The state in a run's newest checkpoint, as NumPy arrays."""
+    folder = Workdir(workdir)
+    config = folder.config()
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def abstract_state(notes):
+        model = build_model(config, len(notes["dataset"]["class_names"]))
+        optimizer, _ = build_optimizer(config, steps_per_epoch=1)
+        return abstract_train_state(model, optimizer, notes["dataset"]["image_shape"], device)
+
+    state, _ = Checkpoints(folder / "checkpoints").restore(abstract_state)
+    return jax.tree.map(np.asarray, state)
+
+
+def records_of(workdir) -> list[dict]:
+    """The records of metrics.jsonl, every line of it, without what the clock says."""
+    lines = (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    for record in records:
+        del record["images_per_second"]
+    return records
+
+
+def differences(reference, other) -> list[str]:
+    """What differs between two runs, bit for bit: states and metrics, in words."""
+    found = []
+    states = [jax.tree_util.tree_leaves_with_path(state_of(run)) for run in (reference, other)]
+    for (path, expected), (_, value) in zip(*states, strict=True):
+        if expected.dtype != value.dtype or expected.tobytes() != value.tobytes():
+            found.append(f"array {jax.tree_util.keystr(path)}")
+    expected, records = records_of(reference), records_of(other)
+    if expected != records:
+        found.append(f"metrics: {len(expected)} records against {len(records)}")
+    steps = [step for r in records if r["split"] == "train" for step in _steps(r)]
+    if steps != list(range(1, len(steps) + 1)):
+        found.append("steps that are not logged exactly once")
+    return found
+
+
+def _steps(record):
+    return range(record["step"] - record["steps"] + 1, record["step"] + 1)

@@ -1,0 +1,90 @@
+"""Kills a run, again and again, and compares what it becomes with one that was left alone.
+
+    python -m tools.kill --kills=50
+
+Every life is a real process, ended by SIGKILL: one half at a random moment, from the start of the
+interpreter on, the other half while a checkpoint is being written. The last line is JSON;
+``differences`` counts arrays and records that differ in any bit.
+"""
+
+import argparse
+import json
+import pathlib
+import random
+import subprocess
+import tempfile
+import time
+
+from tools import harness
+
+
+def attack(folder, kills: int, epochs: int, seed: int = 0, say=lambda line: None) -> dict:
+    """Runs the attack in a folder and returns what came of it."""
+    begun, draw = time.monotonic(), random.Random(seed)
+    fields = {"train__epochs": epochs}
+    reference, attacked = pathlib.Path(folder) / "reference", pathlib.Path(folder) / "attacked"
+    _finish(harness.start(reference, **fields))
+    half_written = 0
+    for kill in range(1, kills + 1):
+        process = harness.start(attacked, **fields)
+        alive = _wait(process, attacked, draw, at_write=kill % 2 == 0)
+        if not alive:
+            raise RuntimeError(f"the run ended before kill {kill}: {harness.output(process)}")
+        process.kill()
+        process.communicate()
+        caught = harness.being_written(attacked)
+        half_written += caught
+        steps = harness.steps_of(attacked)
+        say(f"kill {kill}: checkpoints {steps}{', one half written' if caught else ''}")
+    _finish(harness.start(attacked, **fields))
+    found = harness.differences(reference, attacked)
+    for difference in found:
+        say(f"differs: {difference}")
+    return {
+        "kills": kills,
+        "kills_during_a_checkpoint_write": half_written,
+        "steps": harness.steps_of(attacked)[0],
+        "records": len(harness.records_of(attacked)),
+        "differences": len(found),
+        "seconds": round(time.monotonic() - begun),
+    }
+
+
+def _wait(process, workdir, draw, at_write):
+    """Until the moment to kill; False if the run ended before."""
+    if at_write:
+        newest = max(harness.steps_of(workdir), default=0)
+        target = newest + draw.randint(1, 100)  # so some checkpoints of this life are whole
+
+        def begun():
+            step = max(harness.steps_of(workdir), default=0)
+            return step >= target and harness.being_written(workdir)
+
+        alive = harness.wait_until(begun, process)
+        time.sleep(draw.uniform(0, 0.05))
+        return alive and process.poll() is None
+    try:
+        process.wait(timeout=draw.uniform(0, 6))
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _finish(process):
+    said = harness.output(process, timeout=900)
+    if process.returncode:
+        raise RuntimeError(said)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = attack(folder, options.kills, 20 * options.kills, options.seed, print)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
