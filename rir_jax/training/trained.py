@@ -1,15 +1,13 @@
 """Trained networks, read back from the folder of their run."""
 
-import dataclasses
 from typing import Any
 
 import jax
-import ml_collections
-import numpy as np
 from etils import epath
 
-from rir_jax.data import augment, sources
+from rir_jax.data import sources
 from rir_jax.errors import InputError
+from rir_jax.info import Info
 from rir_jax.models.network import Network
 from rir_jax.parallel import create_mesh, replicated
 from rir_jax.training import engine as engines
@@ -17,32 +15,6 @@ from rir_jax.training.checkpoints import Checkpoints
 from rir_jax.training.setup import build_engine, build_model, build_optimizer
 from rir_jax.training.step import abstract_train_state
 from rir_jax.workdir import Workdir, check_same
-
-
-@dataclasses.dataclass(frozen=True)
-class Info:
-    """What goes with a trained network.
-
-    Attributes:
-      class_names: one for each logit.
-      image_shape: ``(H, W, C)`` of the images that it was trained on.
-      mean, std: float32 ``[C]``, for pixels from 0 to 255.
-      dataset: its name.
-      step: training steps taken.
-      config: of the run.
-    """
-
-    class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    mean: np.ndarray
-    std: np.ndarray
-    dataset: str
-    step: int
-    config: ml_collections.ConfigDict
-
-    def preprocess(self, images: jax.Array) -> jax.Array:
-        """uint8 images ``[N, H, W, C]`` to what the network takes. Traceable."""
-        return augment.normalize(images, self.mean, self.std)
 
 
 def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
@@ -79,15 +51,31 @@ def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
     state, notes = restored
     described = notes["dataset"]
     info = Info(
-        class_names=tuple(described["class_names"]),
-        image_shape=tuple(described["image_shape"]),
-        mean=np.asarray(described["mean"], np.float32),
-        std=np.asarray(described["std"], np.float32),
+        class_names=described["class_names"],
+        image_shape=described["image_shape"],
+        mean=described["mean"],
+        std=described["std"],
         dataset=described["name"],
         step=int(state.step),
         config=config,
     )
     return build_model(config, len(info.class_names)), state.variables, info
+
+
+def load_finished(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
+    """As `load`, of a run that has come to its end.
+
+    Raises:
+      InputError, RunError: as `load`, or the run is not finished.
+    """
+    loaded = load(workdir)
+    folder = Workdir(workdir)
+    if folder.summary() is None:
+        raise InputError(
+            f"workdir {folder.path} holds no finished run, its newest checkpoint is of step "
+            f"{loaded[2].step}; allowed: a finished one (the same train command goes on with it)"
+        )
+    return loaded
 
 
 def evaluate(workdir: epath.PathLike, data_dir: str | None = None) -> dict[str, Any]:
