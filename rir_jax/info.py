@@ -10,6 +10,19 @@ import numpy as np
 from rir_jax.data import augment
 from rir_jax.errors import InputError
 
+_KEPT_AS = {
+    "class_names": lambda names: tuple(map(str, names)),
+    "image_shape": lambda sizes: tuple(map(int, sizes)),
+    "mean": lambda values: np.asarray(values, np.float32),
+    "std": lambda values: np.asarray(values, np.float32),
+}
+_ALLOWED = {
+    "class_names": "a name for each logit",
+    "image_shape": "(H, W, C), of 1 or more each",
+    "mean": "a number for each channel",
+    "std": "a number for each channel",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Info:
@@ -40,16 +53,16 @@ class Info:
     config: ml_collections.ConfigDict | None = None
 
     def __post_init__(self):
-        fixed = {
-            "class_names": tuple(map(str, self.class_names)),
-            "image_shape": tuple(map(int, self.image_shape)),
-            "mean": np.asarray(self.mean, np.float32),
-            "std": np.asarray(self.std, np.float32),
-        }
-        for name, value in fixed.items():
-            object.__setattr__(self, name, value)
+        for name, make in _KEPT_AS.items():
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, make(value))
+            except (TypeError, ValueError):
+                raise InputError(f"{name} is {value!r}; allowed: {_ALLOWED[name]}") from None
         if len(self.image_shape) != 3 or min(self.image_shape) < 1:
-            raise InputError(f"image_shape is {self.image_shape}; allowed: (H, W, C)")
+            raise InputError(
+                f"image_shape is {self.image_shape}; allowed: {_ALLOWED['image_shape']}"
+            )
         for name in ("mean", "std"):
             value = getattr(self, name)
             if value.shape != self.image_shape[-1:] or not np.isfinite(value).all():

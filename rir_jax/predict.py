@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     cli.use_compilation_cache()
     classify = _classifier()
     for result in classify.predict_files(arguments, _TOP.value):
-        print(json.dumps(result) if _JSON.value else describe(result))
+        print(json.dumps(result) if _JSON.value else describe(result, _block()))
 
 
 def _classifier():
@@ -52,25 +52,26 @@ def _classifier():
     return classifier(*load_finished(_WORKDIR.value))
 
 
-def describe(result: dict) -> str:
-    """What is known of one file, as a small table.
+def describe(result: dict, block: str = "█") -> str:
+    """What is known of one file, as a small table with bars of blocks.
 
     >>> best = {"name": "3", "index": 3, "probability": 0.5}
-    >>> print(describe({"image": "digit.png", "changes": "", "classes": [best]}))
+    >>> print(describe({"image": "digit.png", "changes": "", "classes": [best]}, block="#"))
     digit.png
-      3   50.00 %  ███████████████
+      3   50.00 %  ###############
     """
     changes = f" ({result['changes']})" if result["changes"] else ""
     lines = [f"{result['image']}{changes}"]
     width = max(len(entry["name"]) for entry in result["classes"])
     for entry in result["classes"]:
-        bar = _block() * round(_BAR * entry["probability"])
+        bar = block * round(_BAR * entry["probability"])
         line = f"  {entry['name']:{width}}  {100 * entry['probability']:6.2f} %  {bar}"
         lines.append(line.rstrip())
     return "\n".join(lines)
 
 
 def _block():
+    """What bars are made of, on this terminal."""
     try:
         "█".encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:

@@ -97,11 +97,11 @@ def table(layers: list[Layer]) -> str:
     >>> import rir_jax
     >>> model = rir_jax.create_model("cnn32", widths=(16,), blocks=(1,), layers_per_block=1)
     >>> print(table(layers_of(model)))
-    layer                layer type                   input       output      parameters       MACs   share
-    stem_conv            convolution 3x3, batch norm  32x32x3     32x32x16           464    442,368  15.8 %
-    stage1_block1/conv1  convolution 3x3, batch norm  32x32x16    32x32x16         2,336  2,359,296  84.2 %
-    head_dense           dense                        16          10                 170        160   0.0 %
-    3 layers                                                                       2,970  2,801,824
+    layer                layer type                   input     output    parameters       MACs   share
+    stem_conv            convolution 3x3, batch norm  32x32x3   32x32x16         464    442,368  15.8 %
+    stage1_block1/conv1  convolution 3x3, batch norm  32x32x16  32x32x16       2,336  2,359,296  84.2 %
+    head_dense           dense                        16        10               170        160   0.0 %
+    3 layers                                                                   2,970  2,801,824
     """  # noqa: E501  (it is a wide table)
     macs = sum(layer.macs for layer in layers)
     rows = [("layer", "layer type", "input", "output", "parameters", "MACs", "share")]

@@ -105,7 +105,8 @@ def read(path: str | os.PathLike) -> tuple[jax.export.Exported, dict[str, Any]]:
         content = path.read_bytes()
         described = json.loads(description_path(path).read_text())
         digest = described["sha256"]
-        described["class_names"], described["image_shape"]  # absent: a KeyError
+        described["class_names"] = tuple(map(str, described["class_names"]))
+        described["image_shape"] = tuple(map(int, described["image_shape"]))
     except OSError as error:
         raise InputError(
             f"exported model {path} cannot be read: {error}; make it with: python -m rir_jax.export"
@@ -133,11 +134,7 @@ def classifier(path: str | os.PathLike) -> Classifier:
       InputError: as `read`.
     """
     exported, described = read(path)
-    return Classifier(
-        jax.jit(exported.call),
-        tuple(described["class_names"]),
-        tuple(described["image_shape"]),
-    )
+    return Classifier(jax.jit(exported.call), described["class_names"], described["image_shape"])
 
 
 def runs_on(platforms: Sequence[str]) -> bool:

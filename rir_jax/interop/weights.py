@@ -116,7 +116,7 @@ def from_pretrained(
     try:
         variables = flax.traverse_util.unflatten_dict(arrays, sep="/")
         check_variables(model, variables)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, IndexError) as error:  # names that are no tree, too
         raise InputError(f"{folder / WEIGHTS}: {error}") from None
     return model, jax.tree.map(jnp.asarray, variables), info
 

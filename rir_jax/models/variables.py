@@ -5,6 +5,7 @@ from typing import Any
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rir_jax.models.network import Network
 
@@ -28,7 +29,7 @@ def check_variables(model: Network, variables: Any) -> None:
             raise ValueError(f"variables have no {collection!r}; allowed: what model.init returns")
         found |= flax.traverse_util.flatten_dict({collection: variables[collection]}, sep="/")
     stem = found.get("params/stem_conv/kernel")
-    channels = stem.shape[2] if jnp.ndim(stem) == 4 else 3
+    channels = stem.shape[2] if np.ndim(stem) == 4 else 3
     expected = flax.traverse_util.flatten_dict(variable_shapes(model, channels), sep="/")
     problem = differences(
         {name: jnp.shape(value) for name, value in found.items()},
