@@ -14,7 +14,7 @@ from rir_jax.models.fold import fold
 from rir_jax.models.layers import GeneralizedConv, GeneralizedDense, resnet_init
 from rir_jax.models.zoo import create_model, list_models
 from rir_jax.training.loop import train_and_evaluate
-from rir_jax.training.trained import evaluate, load
+from rir_jax.training.trained import load
 from rir_jax.version import __version__
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "__version__",
     "create_model",
     "default_config",
-    "evaluate",
     "fold",
     "from_pretrained",
     "interop",

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 
 from rir_jax.models import streams
 from rir_jax.models.blocks import ResidualBlock, projection_conv
-from rir_jax.models.layers import Conv
+from rir_jax.models.layers import Conv, relu
 from rir_jax.models.network import Network, check_images
 from rir_jax.models.variables import check_variables
 
@@ -101,7 +101,7 @@ class PlainNetwork(nn.Module):
         check_images(self, images)
         wide = jnp.promote_types(self.dtype, jnp.float32)
         conv = partial(Conv, use_bias=True, param_dtype=self.param_dtype)
-        x = nn.relu(conv(self.stem_width, dtype=self.dtype, name="stem_conv")(images))
+        x = relu(conv(self.stem_width, dtype=self.dtype, name="stem_conv")(images))
         for stage, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True), 1):
             for block in range(1, blocks + 1):
                 x = PlainBlock(
@@ -124,7 +124,7 @@ class PlainNetwork(nn.Module):
                 self.num_classes, dtype=wide, param_dtype=self.param_dtype, name="head_dense"
             )(x)
         x = conv(self.num_classes, kernel_size=1, dtype=wide, name="head_conv")(x)
-        return jnp.mean(nn.relu(x) if self.head_relu else x, axis=(1, 2))
+        return jnp.mean(relu(x) if self.head_relu else x, axis=(1, 2))
 
 
 _FIELDS = tuple(
@@ -152,7 +152,7 @@ class PlainBlock(ResidualBlock):
             x = self.conv(self.features, stride=stride, name=f"conv{layer}")(x)
             if layer == self.layers and self.outer_shortcut in ("pre_relu", "pre_norm"):
                 x = x + skip
-            x = nn.relu(x)
+            x = relu(x)
         return x + skip if self.outer_shortcut == "post_relu" else x
 
 

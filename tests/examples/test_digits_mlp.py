@@ -16,7 +16,7 @@ def example():
 
 
 def test_it_learns_the_digits(example):
-    assert example["train"](example["MLP"](depth=4), epochs=8) > 0.95
+    assert example["train"](example["MLP"](depth=3), epochs=6) > 0.95
 
 
 def test_its_residual_stream_passes_layers_without_filters(example):

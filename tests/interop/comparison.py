@@ -1,4 +1,4 @@
-"""Our network against what the real pytorchcv recorded (see tools/pytorchcv_fixture.py)."""
+"""Our network against what the real pytorchcv recorded (see tests/peers/record.py)."""
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,8 @@ from rir_jax.training import objective
 from rir_jax.training.step import TrainState, train_step
 from tests.proofs import distance
 
-# As in tools/pytorchcv_fixture.py, which imports torch.
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 1e-2
+"""Of the step of SGD that both take."""
 
 
 def state_dict_of(record, when):
@@ -25,7 +25,7 @@ def compare(model, record, compiler_options=None) -> dict[str, float]:
 
     Args:
       model: ours, in the precision to compare in.
-      record: what `peer` of the fixture's script returns.
+      record: what `tests.peers.record.record` returns.
       compiler_options: of the two programs.
 
     Returns:

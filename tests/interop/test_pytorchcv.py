@@ -10,7 +10,7 @@ import pytest
 import rir_jax
 from rir_jax import interop
 from tests.interop.comparison import compare, state_dict_of
-from tests.proofs import FAST_COMPILE, randomized
+from tests.proofs import FAST_COMPILE, distance, randomized
 
 FIXTURE = Path(__file__).parent / "data" / "pytorchcv.npz"
 NARROW = {"stem_width": 4, "widths": (4, 6, 8), "blocks": (1, 1, 2)}
@@ -37,6 +37,14 @@ def test_it_is_the_network_that_pytorchcv_runs(record, dtype, tolerance):
     with jax.enable_x64(dtype == jnp.float64):
         distances = compare(narrow(dtype), record, dict(FAST_COMPILE))
     assert max(distances.values()) < tolerance, distances
+
+
+def test_folded_it_is_still_that_network(record, state_dict):
+    with jax.enable_x64(True):
+        model = narrow(jnp.float64)
+        plain, folded = rir_jax.fold(model, interop.from_pytorchcv(state_dict, model))
+        logits = jax.jit(plain.apply)(folded, record["images"])
+        assert distance(logits, record["inference_logits"]) < 1e-9
 
 
 def test_a_round_trip_of_theirs_is_exact(state_dict):

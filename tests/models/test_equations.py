@@ -103,6 +103,8 @@ def test_one_convolution_is_the_four_of_the_paper(shortcut, stride, train, data,
     height, breadth = data.draw(st.sampled_from([(4, 4), (5, 5), (5, 4)]))
     shape = (2, height, breadth, 2 * width_in)
     shapes, forms = both_forms(shape, width, stride, shortcut, train)
+    changes = stride != 1 or width_in != width
+    assert ("projection" in shapes["params"]["conv1"]) == (shortcut == "projection" and changes)
     variables = randomized(shapes, seed)
     rng = np.random.default_rng(seed)
     weights = rng.normal(size=(2, -(-height // stride), -(-breadth // stride), 2 * width))
@@ -136,6 +138,7 @@ def test_one_matrix_is_the_four_of_the_paper(shortcut, data, seed):
     rng = np.random.default_rng(seed)
     x, weights = rng.normal(size=(3, 2 * width_in)), rng.normal(size=(3, 2 * width))
     params = random_variables(layer, x, seed)["params"]
+    assert ("projection" in params) == (shortcut == "projection" and width_in != width)
 
     def ours(x, params):
         return layer.apply({"params": params}, x)

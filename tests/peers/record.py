@@ -1,9 +1,9 @@
-"""Runs the real pytorchcv, narrow, and writes what it does to the fixture of the tests.
+"""Runs the real pytorchcv and records what it does. Needs torch and pytorchcv.
 
-    python tools/pytorchcv_fixture.py tests/interop/data/pytorchcv.npz
+    python -m tests.peers.record tests/interop/data/pytorchcv.npz
 
-Needs torch and pytorchcv (``make test-peers`` installs both). The tests then compare against the
-file alone. `randomize` and `peer` are also what ``tests/peers`` runs at full size.
+writes the fixture of the normal tests, from a narrow network, so that those need neither.
+``make test-peers`` records networks at full size, and does not write them.
 """
 
 import sys
@@ -13,12 +13,21 @@ import numpy as np
 import torch
 from pytorchcv.models.rir_cifar import CIFARRiR
 
-LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 1e-2
+from tests.interop.comparison import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY
 
 
 @torch.no_grad()
-def randomize(net: torch.nn.Module, seed: int) -> None:
-    """Draws every weight and every batch-norm statistic anew, in place."""
+def randomize(net: torch.nn.Module, seed: int, offset: float = 0) -> None:
+    """Draws every weight and every batch-norm statistic anew, in place.
+
+    Args:
+      net: whose.
+      seed: of the draw.
+      offset: how far the batch norms' biases are from zero, on either side. Among millions of
+        activations some are within rounding of a ReLU's kink, where the gradient jumps. In single
+        precision two correct programs then differ; with an offset of 3, which few activations
+        cross, they need not.
+    """
     rng = np.random.default_rng(seed)
     for name, tensor in net.state_dict().items():
         leaf, shape = name.split(".")[-1], tuple(tensor.shape)
@@ -28,6 +37,8 @@ def randomize(net: torch.nn.Module, seed: int) -> None:
             value = 7
         elif leaf in ("running_mean", "bias"):
             value = rng.normal(0, 0.3, shape)
+            if leaf == "bias":
+                value += offset * rng.choice([-1, 1], shape)
         elif tensor.ndim == 1:  # a batch norm's scale
             value = rng.uniform(0.5, 1.5, shape)
         else:
@@ -35,7 +46,7 @@ def randomize(net: torch.nn.Module, seed: int) -> None:
         tensor.copy_(torch.as_tensor(value))
 
 
-def peer(net: torch.nn.Module, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+def record(net: torch.nn.Module, images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """What a network does: its weights, logits in both modes, weights after one step of SGD.
 
     Args:
@@ -49,20 +60,21 @@ def peer(net: torch.nn.Module, images: np.ndarray, labels: np.ndarray) -> dict[s
     """
     dtype = next(net.parameters()).dtype
     inputs = torch.as_tensor(images, dtype=dtype).permute(0, 3, 1, 2).contiguous()
-    record = {"images": images, "labels": labels, **_named("before", net.state_dict())}
+    seen = {"images": images, "labels": labels, **_named("before", net.state_dict())}
     net.eval()
     with torch.no_grad():
-        record["inference_logits"] = net(inputs).numpy().copy()
+        seen["inference_logits"] = net(inputs).numpy().copy()
     net.train()
     kernels = [p for p in net.parameters() if p.ndim > 1]
     others = [p for p in net.parameters() if p.ndim == 1]
     groups = [{"params": kernels, "weight_decay": WEIGHT_DECAY}, {"params": others}]
     optimizer = torch.optim.SGD(groups, lr=LEARNING_RATE, momentum=MOMENTUM)
+    optimizer.zero_grad()
     logits = net(inputs)
     torch.nn.functional.cross_entropy(logits, torch.as_tensor(labels)).backward()
     optimizer.step()
-    record["training_logits"] = logits.detach().numpy().copy()
-    return record | _named("after", net.state_dict())
+    seen["training_logits"] = logits.detach().numpy().copy()
+    return seen | _named("after", net.state_dict())
 
 
 def _named(prefix: str, state_dict: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
@@ -75,7 +87,7 @@ def main(path: str) -> None:
     randomize(net, seed=0)
     rng = np.random.default_rng(1)
     images = rng.normal(size=(3, 32, 32, 3))
-    np.savez_compressed(path, **peer(net, images, np.array([0, 2, 1])))
+    np.savez_compressed(path, **record(net, images, np.array([0, 2, 1])))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Measurements of speed and memory, each a command with --help and a JSON line last."""

@@ -1,0 +1,109 @@
+"""Contenders in processes of their own, timed in turn: A B A B ..., medians with least and most."""
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+
+class Contender:
+    """A process that makes one of `benchmarks.contenders` and runs steps on request.
+
+    Args:
+      kind: "Ours" or "Peer".
+      python: interpreter to run it with; the one that runs this, if None.
+      environment: variables to set.
+      **arguments: of the contender.
+    """
+
+    def __init__(self, kind: str, python: str | None = None, environment=None, **arguments: Any):
+        self._process = subprocess.Popen(
+            [python or sys.executable, "-m", "benchmarks.rounds", kind, json.dumps(arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+        self.info = self._read()
+
+    def run(self, steps: int) -> float:
+        """Seconds for so many steps."""
+        return self._ask({"run": steps})
+
+    def memory(self) -> float:
+        """Peak bytes."""
+        return self._ask({"memory": True})
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _ask(self, question):
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def _read(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a contender ended with exit code {self._process.wait()}")
+        return json.loads(line)
+
+
+def compare(
+    contenders: dict[str, Contender], images: int, rounds: int, seconds: float
+) -> dict[str, dict[str, Any]]:
+    """Times contenders in turn.
+
+    Args:
+      contenders: by name.
+      images: a step.
+      rounds: how often each is timed, after one round that is not counted.
+      seconds: about how long each timing lasts.
+
+    Returns:
+      For each: "images_per_second" (median, "least", "most"), "peak_bytes" and its info.
+    """
+    steps, rates = {}, {name: [] for name in contenders}
+    for name, contender in contenders.items():
+        contender.run(1)
+        steps[name] = max(1, round(seconds / contender.run(2) * 2))
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            rates[name].append(images * steps[name] / contender.run(steps[name]))
+    results = {}
+    for name, contender in contenders.items():
+        results[name] = {
+            "images_per_second": round(statistics.median(rates[name]), 2),
+            "least": round(min(rates[name]), 2),
+            "most": round(max(rates[name]), 2),
+            "peak_bytes": contender.memory(),
+            **contender.info,
+        }
+        contender.close()
+    return results
+
+
+def _serve(kind, arguments):
+    from benchmarks import contenders
+
+    real_stdout = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print must not mix with the answers
+    with contextlib.redirect_stdout(sys.stderr):
+        contender = getattr(contenders, kind)(**arguments)
+        answer = contender.info
+        while True:
+            real_stdout.write(json.dumps(answer) + "\n")
+            real_stdout.flush()
+            line = sys.stdin.readline()
+            if not line:
+                return
+            question = json.loads(line)
+            answer = contender.run(question["run"]) if "run" in question else contender.memory()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], json.loads(sys.argv[2]))

@@ -1,0 +1,162 @@
+"""How a trained network divides its work between its streams (paper, Fig. 3).
+
+The paper ablates each stream of a trained network and measures the accuracy. Its exact procedure
+is not known to us; ours zeroes one stream at the output of one block, for every block and stream,
+and each stream at all blocks at once.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rir_jax.models import streams
+from rir_jax.models.blocks import ResidualBlock
+from rir_jax.models.network import Network
+
+STREAMS = ("residual", "transient")
+FILTER_GROUPS = ("rr", "rt", "tr", "tt")
+
+
+def block_names(model: Network) -> list[str]:
+    """The residual blocks of a network, from input to output.
+
+    >>> block_names(Network(10, widths=(16, 32), blocks=(2, 1)))
+    ['stage1_block1', 'stage1_block2', 'stage2_block1']
+    """
+    return [
+        f"stage{stage}_block{block}"
+        for stage, blocks in enumerate(model.blocks, 1)
+        for block in range(1, blocks + 1)
+    ]
+
+
+def ablate(
+    model: Network, variables: Any, images: jax.Array, labels: jax.Array, batch_size: int = 500
+) -> dict[str, Any]:
+    """Accuracy with one stream zeroed, for every block and stream.
+
+    Args:
+      model: a network of two streams.
+      variables: of the trained network.
+      images: ``[N, H, W, C]``, as the network takes them.
+      labels: int ``[N]``.
+      batch_size: images a call; the result does not depend on it.
+
+    Returns:
+      "none", the accuracy of the whole network (0 to 1); "blocks", for each block's name the
+      accuracy with its "residual" or "transient" output zeroed; "everywhere", the same with that
+      stream zeroed at all blocks.
+
+    Raises:
+      ValueError: the network has one stream.
+    """
+    _check_two_streams(model)
+    blocks = block_names(model)
+    whole = np.ones((len(blocks), 2), np.float32)
+
+    def accuracy(keep):
+        return _accuracy(apply, variables, images, labels, keep, batch_size)
+
+    apply = jax.jit(lambda variables, images, keep: _masked(model, variables, images, keep))
+    result = {"none": accuracy(whole), "blocks": {}, "everywhere": {}}
+    for stream, name in enumerate(STREAMS):
+        for index, block in enumerate(blocks):
+            keep = whole.copy()
+            keep[index, stream] = 0
+            result["blocks"].setdefault(block, {})[name] = accuracy(keep)
+        keep = whole.copy()
+        keep[:, stream] = 0
+        result["everywhere"][name] = accuracy(keep)
+    return result
+
+
+def stream_norms(model: Network, variables: Any, images: jax.Array) -> dict[str, dict[str, float]]:
+    """Root mean square of each stream's activations at the output of every block.
+
+    Raises:
+      ValueError: the network has one stream.
+    """
+    _check_two_streams(model)
+
+    @jax.jit
+    def norms(variables, images):
+        found = {}
+
+        def note(block, y):
+            halves = streams.split(y.astype(jnp.float32))
+            found[block] = dict(
+                zip(STREAMS, (jnp.sqrt(jnp.mean(x**2)) for x in halves), strict=True)
+            )
+            return y
+
+        _with_blocks(model, variables, images, note)
+        return found
+
+    return jax.tree.map(float, norms(variables, images))
+
+
+def filter_norms(model: Network, params: Any) -> dict[str, dict[str, dict[str, float]]]:
+    """Root mean square of the four filter groups of every generalized layer, by block and layer.
+
+    Group "rt" holds the filters from the residual to the transient stream (W_rt), and so on; the
+    identity shortcut is not part of them.
+
+    Raises:
+      ValueError: the network has one stream.
+    """
+    _check_two_streams(model)
+    result = {}
+    for block in block_names(model):
+        for layer in range(1, model.layers_per_block + 1):
+            kernel = np.asarray(params[block][f"conv{layer}"]["kernel"], np.float64)
+            half_in, half_out = kernel.shape[2] // 2, kernel.shape[3] // 2
+            sources = (slice(None, half_in), slice(half_in, None))
+            targets = (slice(None, half_out), slice(half_out, None))
+            groups = [kernel[:, :, source, target] for source in sources for target in targets]
+            result.setdefault(block, {})[f"conv{layer}"] = {
+                name: float(np.sqrt(np.mean(group**2)))
+                for name, group in zip(FILTER_GROUPS, groups, strict=True)
+            }
+    return result
+
+
+def _check_two_streams(model):
+    if not model.two_streams:
+        raise ValueError("the network has one stream; allowed: a ResNet Init or a RiR")
+
+
+def _with_blocks(model, variables, images, change):
+    """Applies a network, with ``change(name, output)`` in place of every block's output."""
+
+    def intercept(call, arguments, keywords, context):
+        y = call(*arguments, **keywords)
+        if isinstance(context.module, ResidualBlock) and context.method_name == "__call__":
+            return change(context.module.name, y)
+        return y
+
+    with nn.intercept_methods(intercept):
+        return model.apply(variables, images)
+
+
+def _masked(model, variables, images, keep):
+    """Logits with each block's streams multiplied by ``keep`` ``[blocks, 2]``."""
+    index = {name: i for i, name in enumerate(block_names(model))}
+
+    def mask(block, y):
+        residual, transient = streams.split(y)
+        factors = keep[index[block]].astype(y.dtype)
+        return streams.join(residual * factors[0], transient * factors[1])
+
+    return _with_blocks(model, variables, images, mask)
+
+
+def _accuracy(apply, variables, images, labels, keep, batch_size):
+    correct = 0
+    for start in range(0, len(labels), batch_size):
+        part = slice(start, start + batch_size)
+        logits = apply(variables, images[part], keep)
+        correct += int(np.sum(np.argmax(logits, axis=-1) == np.asarray(labels[part])))
+    return correct / len(labels)
