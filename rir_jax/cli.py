@@ -4,6 +4,8 @@ import logging
 import os
 import re
 import sys
+import threading
+import traceback
 from collections.abc import Callable
 
 import absl.logging
@@ -32,17 +34,36 @@ def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
         _fail(error, 1)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
+    except BaseException:
+        if _is_one_of_several():
+            traceback.print_exc()
+            os._exit(1)
+        raise
 
 
 def _log_ours_only():
-    """Our own messages as plain lines; libraries are heard when something fails."""
-    absl.logging.set_verbosity(absl.logging.ERROR)
+    """Our own messages as plain lines; what fails in a library comes back as an error of ours."""
+    absl.logging.set_verbosity(absl.logging.FATAL)
     ours = logging.getLogger("rir_jax")
     ours.setLevel(logging.INFO)
     ours.propagate = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     ours.handlers[:] = [handler]
+    _hush_orbax()
+
+
+def _hush_orbax():
+    """Leaves a failed write to the one who waits for it: orbax's threads print it as well."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    of_threads, unraisable = threading.excepthook, sys.unraisablehook
+
+    def is_orbax(trace):
+        frames = traceback.extract_tb(trace)
+        return any("orbax" in frame.filename or "asyncio" in frame.filename for frame in frames)
+
+    threading.excepthook = lambda a: None if is_orbax(a.exc_traceback) else of_threads(a)
+    sys.unraisablehook = lambda a: None if is_orbax(a.exc_traceback) else unraisable(a)
 
 
 def _parse(argv, values):
@@ -95,7 +116,7 @@ def loaded_config(flag: flags.FlagHolder):
 def _fail(message, code):
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
     if _is_one_of_several():
-        os._exit(code)  # an orderly exit waits for the others, who may be waiting for this one
+        os._exit(code)  # an orderly exit waits for the others, who may wait for this one
     sys.exit(code)
 
 

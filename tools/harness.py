@@ -1,12 +1,13 @@
 """What the attacks on runs share: start real ones on a tiny network, and compare what they leave.
 
-The network has four channels a stage and a batch of 64 digits takes it milliseconds, so that what
-an attack takes is the start of processes.
+A batch of 64 digits takes the network milliseconds, so that what an attack takes is the start of
+processes. Its last stage is just wide enough for orbax to write kernels to files of their own.
 """
 
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import time
@@ -23,8 +24,8 @@ from rir_jax.workdir import Workdir
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = {
     "model.name": "rir32",
-    "model.stem_width": 4,
-    "model.widths": (4, 4, 4),
+    "model.stem_width": 8,
+    "model.widths": (8, 8, 16),
     "model.blocks": (1, 1, 1),
     "model.layers_per_block": 1,
     "dataset.name": "digits",
@@ -78,6 +79,15 @@ def start(workdir, *arguments, devices: int = 1, environment=None, **fields) -> 
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def start_several(workdir, count: int = 2, **fields) -> list[subprocess.Popen]:
+    """Starts the processes of one run, on one simulated device each."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    shared = (f"--coordinator_address={address}", f"--num_processes={count}")
+    return [start(workdir, *shared, f"--process_id={index}", **fields) for index in range(count)]
 
 
 def output(process: subprocess.Popen, timeout: float = 120) -> str:
@@ -151,11 +161,12 @@ def differences(reference, other) -> list[str]:
     expected, records = records_of(reference), records_of(other)
     if expected != records:
         found.append(f"metrics: {len(expected)} records against {len(records)}")
-    steps = [step for r in records if r["split"] == "train" for step in _steps(r)]
+    steps = [step for r in records if r["split"] == "train" for step in steps_in(r)]
     if steps != list(range(1, len(steps) + 1)):
         found.append("steps that are not logged exactly once")
     return found
 
 
-def _steps(record):
+def steps_in(record) -> range:
+    """The steps that a record of the training split is the mean of."""
     return range(record["step"] - record["steps"] + 1, record["step"] + 1)

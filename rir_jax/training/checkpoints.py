@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -123,7 +124,7 @@ class Checkpoints:
             except InputError:
                 raise
             except Exception as error:  # whatever a damaged file makes its readers raise
-                reason = " ".join(str(error).split())[:200]
+                reason = _reason(error)[:200]
                 _log.warning("checkpoint %s is damaged: %s", self.folder / str(step), reason)
             else:
                 self._newest = step
@@ -134,6 +135,18 @@ class Checkpoints:
                 "move the workdir away to start over"
             )
         return None
+
+    def clear_leftovers(self) -> None:
+        """Deletes what killed processes and full disks have left half written or half deleted.
+
+        Raises:
+          RunError: it could not be deleted.
+        """
+        if is_main_process() and self.folder.exists():
+            with self._write_errors():
+                for path in self.folder.iterdir():
+                    if path.name.endswith(_TRASH) or ".orbax-checkpoint-tmp" in path.name:
+                        path.rmtree()
 
     def set_aside_after(self, step: int) -> None:
         """Moves checkpoints newer than ``step``, which were found damaged, out of the way.
@@ -172,9 +185,6 @@ class Checkpoints:
         if self._writer is None:
             if is_main_process():
                 self.folder.mkdir(parents=True, exist_ok=True)
-                for path in self.folder.iterdir():  # what killed processes have left half done
-                    if path.name.endswith(_TRASH) or ".orbax-checkpoint-tmp" in path.name:
-                        path.rmtree()
             self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         return self._writer
 
@@ -184,11 +194,20 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
             raise RunError(
                 f"the checkpoint of step {self._newest} in {self.folder} could not be written: "
-                f"{reason} (older ones are intact; run the same command again once there is room)"
+                f"{_reason(error)}; what was saved before is intact: run the same command again "
+                "once it can"
             ) from error
+
+
+def _reason(error):
+    """An error in brief; of tensorstore's long ones, what the operating system said."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split())
+    code = re.search(r"os_error_code='(\d+)'", text)
+    return os.strerror(int(code[1])) if code else text[:300]
 
 
 def digests(tree: Any) -> dict[str, str]:

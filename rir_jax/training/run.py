@@ -112,6 +112,7 @@ class Run:
             check_same(config, notes["config"], f"a checkpoint in {self._checkpoints.folder}")
             return self._engine.abstract_state()
 
+        self._checkpoints.clear_leftovers()
         restored = self._checkpoints.restore(abstract_state)
         agree_equal(-1 if restored is None else int(restored[0].step), "the newest checkpoint")
         if restored is not None:

@@ -95,7 +95,7 @@ def build(config: ml_collections.ConfigDict) -> Setup:
         config.dataset.name, config.dataset.data_dir, config.dataset.validation_fraction
     )
     check_fits(config, len(dataset.train), dataset.image_shape)
-    check_memory(config, dataset.image_shape, mesh.devices.size, memory_of(mesh.devices.flat[0]))
+    check_memory(config, dataset.image_shape, mesh.devices.size, memory_of(jax.local_devices()[0]))
     engine, schedule = build_engine(
         config, len(dataset.class_names), len(dataset.train), dataset.image_shape, mesh
     )

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import rir_jax
+from rir_jax.data.images import read_image
 from rir_jax.inference import BATCH_SIZE, Classifier, classifier, fit_image
 from tests.commands import assert_one_line
 from tests.training.tiny import tiny_config
@@ -87,6 +88,22 @@ def test_class_names_come_with_the_checkpoint(digit_files):
     best = classify.predict_files(digit_files[:1], top=5)[0]["classes"]
     assert [entry["name"] for entry in best] == ["dog", "cat"]
     assert best[0]["probability"] == pytest.approx(1 / (1 + np.exp(-3)))
+
+
+def test_files_are_read_upright_and_whatever_their_mode(tmp_path):
+    path = tmp_path / "image.png"
+    ramp = np.linspace(0, 65535, 12).astype(np.uint16).reshape(3, 4)
+    Image.fromarray(ramp).save(path)
+    np.testing.assert_array_equal(read_image(path)[..., 1], ramp // 256)
+    Image.fromarray(
+        np.dstack([np.full((2, 2, 3), 200), [[255, 0], [0, 255]]]).astype(np.uint8)
+    ).save(path)
+    assert read_image(path)[..., 0].tolist() == [[200, 0], [0, 200]]
+    turned = Image.fromarray(np.array([[0, 255]], np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn it by 90 degrees
+    turned.save(path, exif=exif)
+    assert read_image(path)[..., 0].tolist() == [[0], [255]]
 
 
 def test_what_is_no_image_gets_one_line(command, finished, digit_files, tmp_path):

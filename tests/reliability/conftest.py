@@ -23,8 +23,8 @@ class StopAfter:
 
 @pytest.fixture(scope="session")
 def setup():
-    """Of a run on one device, 4 epochs of 22 steps."""
-    return build(tiny_config(mesh__data=1))
+    """Of a run on one device, 3 epochs of 22 steps."""
+    return build(tiny_config(mesh__data=1, train__epochs=3))
 
 
 @pytest.fixture

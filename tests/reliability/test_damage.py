@@ -4,12 +4,16 @@ import logging
 import pathlib
 import shutil
 
+import jax
 import pytest
 
 from rir_jax.errors import InputError, RunError
 from rir_jax.training import checkpoints
 from rir_jax.workdir import Workdir
-from tools.harness import differences, records_of, steps_of, tiny_config
+from tools.harness import differences, records_of, state_of, steps_of, tiny_config
+
+# Orbax's threads complain to the interpreter of what they could not read.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +59,10 @@ def truncate(checkpoint, part):
 
 
 def flip(checkpoint, place):
-    """Flips a bit of its arrays' or notes' bytes."""
-    path = [p for p in files(checkpoint) if p.parent.name == "d" or p.parent.name == "notes"][0]
+    """Flips a bit, at one of twelve places, of the file that holds the largest arrays."""
+    path = max(pathlib.Path(checkpoint).glob("state/*/d/*"), key=lambda path: path.stat().st_size)
     content = bytearray(path.read_bytes())
-    content[len(content) * place // 10] ^= 1 << place % 8
+    content[len(content) * place // 12] ^= 1 << place % 8
     path.write_bytes(content)
 
 
@@ -83,27 +87,40 @@ DAMAGES = [
 def test_the_one_before_is_used_and_the_run_is_exact(damage, where, workdir, reference, go, caplog):
     damage(workdir / "checkpoints/44", where)
     with caplog.at_level(logging.WARNING, "rir_jax"):
-        assert go(workdir)["steps"] == 88
-    warnings = [record.getMessage() for record in caplog.records]
-    assert any(f"checkpoint {workdir}/checkpoints/44 is damaged" in line for line in warnings)
-    assert (workdir / "damaged_checkpoints/44").exists()
+        assert go(workdir)["steps"] == 66
+    warned = f"checkpoint {workdir}/checkpoints/44 is damaged" in caplog.text
+    assert warned == (workdir / "damaged_checkpoints/44").exists()
+    assert warned or damage is flip, "only a bit between arrays does no harm"
     assert differences(reference, workdir) == []
 
 
-def test_orbax_alone_restores_a_flipped_bit(workdir, go, reference, monkeypatch):
-    """What the digests are for: without them the damage goes unseen into the result."""
-    path = max((workdir / "checkpoints/44/state").rglob("d/*"), key=lambda p: p.stat().st_size)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+def test_most_flipped_bits_do_harm_and_are_seen(half_done, tmp_path, caplog):
+    for place in range(10):
+        workdir = shutil.copytree(half_done, tmp_path / f"{place}")
+        flip(workdir / "checkpoints/44", place)
+        state_of(workdir)
+    assert caplog.text.count("is damaged") >= 6
+
+
+def test_orbax_alone_restores_flipped_bits(half_done, tmp_path, monkeypatch):
+    """What the digests are for: without them other arrays come back, and not a word."""
     monkeypatch.setattr(checkpoints, "digests", lambda tree: {})
-    go(workdir)
-    assert differences(reference, workdir) != []
+    whole, silent = _bytes(state_of(half_done)), 0
+    for place in range(10):
+        workdir = shutil.copytree(half_done, tmp_path / f"{place}")
+        flip(workdir / "checkpoints/44", place)
+        state = state_of(workdir)
+        silent += int(state.step) == 44 and _bytes(state) != whole
+    assert silent >= 5
+
+
+def _bytes(state):
+    return [leaf.tobytes() for leaf in jax.tree.leaves(state)]
 
 
 def test_none_left_is_no_reason_to_start_over(workdir, go):
     for step in (22, 44):
-        flip(workdir / f"checkpoints/{step}", 3)
+        truncate(workdir / f"checkpoints/{step}", 3)
     before = records_of(workdir)
     with pytest.raises(RunError, match=r"all checkpoints in .* are damaged \(44, 22\)"):
         go(workdir)

@@ -1,0 +1,101 @@
+"""One run that moves between eight devices, two processes and one device, and loses a process."""
+
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from rir_jax.training.setup import build
+from rir_jax.workdir import Workdir
+from tests.reliability.conftest import StopAfter
+from tools import harness
+
+EPOCHS = 10
+# Other devices sum in another order. The difference grows with the steps; at the end of these it
+# is some 1e-5 of the losses.
+TOLERANCE = 2e-3
+
+
+def _go(workdir, devices, until=None):
+    """Within this process, on some of its devices, until a step (of whole epochs) or the end."""
+    from rir_jax.training import run as runs
+
+    setup = build(harness.tiny_config(train__epochs=EPOCHS, mesh__data=devices))
+    with Workdir(workdir).open(setup.config):
+        run = runs.Run(setup, Workdir(workdir), StopAfter())
+        if until is None:
+            return run.finish()
+        while run._step < until:
+            run._train_some()
+            if run._step % run._per_epoch == 0:
+                run._end_epoch()
+        run._checkpoints.close()
+        run._log.close()
+        return run._step
+
+
+def _two_until_saved(workdir):
+    newest = harness.steps_of(workdir)[0]
+    pair = harness.start_several(workdir, train__epochs=EPOCHS)
+    saved = harness.wait_until(lambda: harness.steps_of(workdir)[0] > newest, pair[0])
+    assert saved, [harness.output(process) for process in pair]
+    return pair
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("moved") / "run"
+    story = {"workdir": workdir}
+    _go(workdir, devices=8, until=22)
+
+    pair = _two_until_saved(workdir)
+    pair[1].send_signal(signal.SIGTERM)
+    story["stopped"] = [(harness.output(process), process.returncode) for process in pair]
+    story["stopped at"] = harness.steps_of(workdir)[0]
+
+    pair = _two_until_saved(workdir)
+    pair[1].kill()
+    killed = time.monotonic()
+    story["left alone"] = (harness.output(pair[0]), pair[0].returncode)
+    story["seconds"] = time.monotonic() - killed
+    harness.output(pair[1])
+
+    at = harness.steps_of(workdir)[0]
+    story["on one device"] = _go(workdir, devices=1, until=at - at % 22 + 22)
+    story["summary"] = _go(workdir, devices=8)
+    return story
+
+
+def test_the_losses_are_those_of_one_device(moved, tmp_path):
+    _go(tmp_path / "run", devices=1)
+    expected, found = harness.records_of(tmp_path / "run"), harness.records_of(moved["workdir"])
+    assert moved["summary"]["steps"] == 22 * EPOCHS
+    assert [(r["split"], r["step"]) for r in expected] == [(r["split"], r["step"]) for r in found]
+    losses = np.array([[r["loss"] for r in records] for records in (expected, found)])
+    np.testing.assert_allclose(*losses, rtol=TOLERANCE)
+
+
+def test_metrics_are_written_once(moved):
+    records = harness.records_of(moved["workdir"])
+    steps = [step for r in records if r["split"] == "train" for step in harness.steps_in(r)]
+    assert steps == list(range(1, 22 * EPOCHS + 1))
+    tests = [record["step"] for record in records if record["split"] == "test"]
+    assert tests == list(range(22, 22 * EPOCHS + 1, 22))
+
+
+def test_a_signal_to_one_process_stops_both_at_the_same_step(moved):
+    (said_0, code_0), (said_1, code_1) = moved["stopped"]
+    assert (code_0, code_1) == (0, 0), said_0 + said_1
+    where = f"stopped at step {moved['stopped at']} of {22 * EPOCHS}"
+    assert f"another process was asked to stop: {where}" in said_0
+    assert f"received SIGTERM: {where}" in said_1
+
+
+def test_a_process_whose_peer_is_killed_says_so_and_ends(moved):
+    said, code = moved["left alone"]
+    assert code == 1, said
+    assert "error: stopped near step" in said
+    assert "as another process is gone or cannot be reached" in said
+    assert "Traceback" not in said
+    assert moved["seconds"] < 30
