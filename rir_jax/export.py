@@ -30,31 +30,29 @@ def main(arguments: list[str]) -> None:
 
     model, variables, info = load_finished(_WORKDIR.value)
     if _OUTPUT.value:
-        print(write_function(model, variables, info))
+        print(write_function(model, variables, info, _OUTPUT.value, _PLATFORMS.value))
     if _WEIGHTS.value:
-        print(write_weights(model, variables, info))
+        print(write_weights(model, variables, info, _WEIGHTS.value))
 
 
-def write_function(model, variables, info) -> str:
+def write_function(model, variables, info, path: str, platforms: list[str]) -> str:
     """Writes the inference function, reads it back and compares; what came of it, in words."""
     import jax
 
     from rir_jax.interop import exported
 
     if info.config.compute_dtype is None:  # whatever machine exports: the more exact type
-        model = model.clone(dtype="float32")
-    size = exported.write(
-        exported.export(model, variables, info, _PLATFORMS.value), info, _OUTPUT.value
-    )
+        model = model.clone(dtype=jax.numpy.float32)
+    size = exported.write(exported.export(model, variables, info, platforms), info, path)
     count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     text = (
-        f"{_OUTPUT.value}: {size / 1e6:.2f} MB, {count:,} parameters, "
+        f"{path}: {size / 1e6:.2f} MB, {count:,} parameters, "
         f"uint8 [N, {', '.join(map(str, info.image_shape))}] to float32 [N, {model.num_classes}], "
-        f"for {', '.join(_PLATFORMS.value)}"
+        f"for {', '.join(platforms)}"
     )
-    if not exported.runs_on(_PLATFORMS.value):
+    if not exported.runs_on(platforms):
         return f"{text}\nnot compared with the live network: this machine is none of these"
-    function, _ = exported.read(_OUTPUT.value)
+    function, _ = exported.read(path)
     found = exported.difference(function, model, variables, info)
     return (
         f"{text}\nlargest difference from the live network: {found['difference']:.1e} in logits of "
@@ -63,18 +61,18 @@ def write_function(model, variables, info) -> str:
     )
 
 
-def write_weights(model, variables, info) -> str:
+def write_weights(model, variables, info, folder: str) -> str:
     """Writes the weights; what was written, in words."""
     import pathlib
 
     from rir_jax.interop import weights
 
-    weights.save_pretrained(_WEIGHTS.value, model, variables, info)
+    weights.save_pretrained(folder, model, variables, info)
     sizes = [
-        f"{name} ({(pathlib.Path(_WEIGHTS.value) / name).stat().st_size / 1e6:.2f} MB)"
+        f"{name} ({(pathlib.Path(folder) / name).stat().st_size / 1e6:.2f} MB)"
         for name in (weights.WEIGHTS, weights.CONFIG)
     ]
-    return f"{_WEIGHTS.value}: {' and '.join(sizes)}"
+    return f"{folder}: {' and '.join(sizes)}"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import ml_collections
@@ -31,7 +32,7 @@ class Info:
     Attributes:
       class_names: one for each logit.
       image_shape: ``(H, W, C)`` of the images that it was trained on.
-      mean, std: by channel, for pixels from 0 to 255; kept as float32 ``[C]``.
+      mean, std: a number for each channel, for pixels from 0 to 255; kept as float32 ``[C]``.
       dataset: its name.
       step: training steps taken.
       config: of the run; None if the network comes from elsewhere.
@@ -46,8 +47,8 @@ class Info:
 
     class_names: Sequence[str]
     image_shape: tuple[int, int, int]
-    mean: Sequence[float] | np.ndarray
-    std: Sequence[float] | np.ndarray
+    mean: Any
+    std: Any
     dataset: str = ""
     step: int = 0
     config: ml_collections.ConfigDict | None = None

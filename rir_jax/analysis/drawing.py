@@ -160,7 +160,11 @@ class _Drawing:
             self._text((x + 4 + end) / 2, top - 54, label, size=10, anchor="middle")
 
     def _legend(self, y):
-        entries = [("sum", None), ("N: batch norm", None), ("R: ReLU", None)]
+        entries: list[tuple[str, tuple[str, str | None] | None]] = [
+            ("sum", None),
+            ("N: batch norm", None),
+            ("R: ReLU", None),
+        ]
         if self.model.two_streams:
             entries = [
                 ("residual stream r, W_rr", (_RESIDUAL, None)),

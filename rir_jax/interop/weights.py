@@ -101,7 +101,7 @@ def from_pretrained(
     described = _read_description(folder / CONFIG)
     arrays = _read_arrays(folder / WEIGHTS)
     try:
-        fields = {
+        fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in described["model"].items()
         }

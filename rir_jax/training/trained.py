@@ -102,7 +102,8 @@ def evaluate(
     """
     model, variables, info = load(workdir)
     dataset = _dataset_of(info, data_dir)
-    config, held_out = info.config, dataset.held_out
+    config: Any = info.config  # a run has one
+    held_out = dataset.held_out
     mesh = create_mesh(config.eval.batch_size, 1)
     engine, _ = build_engine(
         config, len(info.class_names), len(dataset.train), info.image_shape, mesh
