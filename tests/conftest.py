@@ -4,8 +4,6 @@ import os
 import subprocess
 import venv
 
-import pytest
-
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
