@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-long test-docs lint docs wheel clean
+.PHONY: quickstart test test-long test-docs test-peers lint docs wheel clean
 
 quickstart: .venv/run
 	$(BIN)/python -m rir_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
@@ -16,6 +16,10 @@ test-long: .venv/docs
 # Every code block of the README and the site, the notebook, and what needs an environment of its own.
 test-docs: .venv/docs
 	$(BIN)/python -m pytest -m long tests/docs tests/inference
+
+# pytorchcv declares torchvision, which its RiR does not need.
+test-peers: .venv/peers
+	$(BIN)/python -m pytest tests/peers
 
 lint: .venv/test
 	$(BIN)/ruff format --check .
@@ -39,4 +43,9 @@ comma := ,
 .venv/run .venv/test .venv/docs: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+.venv/peers: .venv/test
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,peers]'
+	$(BIN)/python -m pip install --quiet --no-deps pytorchcv==0.0.74
 	touch $@

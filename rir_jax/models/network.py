@@ -82,14 +82,13 @@ class Network(nn.Module):
         check_images(self, images)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         plain = {"use_bias": self.use_bias, **types}
+        double = all(jnp.dtype(of) == jnp.float64 for of in types.values())
         norm = partial(
             nn.BatchNorm,
             use_running_average=not train,
             momentum=self.norm_momentum,
             epsilon=self.norm_epsilon,
-            # Flax keeps statistics in float32 unless told otherwise.
-            force_float32_reductions={jnp.dtype(t) for t in types.values()}
-            != {jnp.dtype("float64")},
+            force_float32_reductions=not double,  # else statistics are float32, whatever the types
             **types,
         )
         layer = partial(Conv, **plain)

@@ -1,5 +1,8 @@
 """A tiny network whose programs are compiled once, and runs of it within this process."""
 
+import gc
+import pathlib
+
 import pytest
 
 from rir_jax.training import run as runs
@@ -19,6 +22,13 @@ class StopAfter:
             return None
         self._left -= 1
         return "the test says so" if self._left <= 0 else None
+
+
+@pytest.fixture
+def tidy():
+    """Collects garbage after a test, while its filters of warnings hold."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
@@ -46,4 +56,4 @@ def reference(setup, tmp_path_factory):
     folder = Workdir(tmp_path_factory.mktemp("reference") / "run")
     with folder.open(setup.config):
         runs.Run(setup, folder, StopAfter()).finish()
-    return folder.path
+    return pathlib.Path(folder.path)

@@ -1,0 +1,189 @@
+"""Throws values at the config's fields: each is refused in one line, or trains.
+
+    python -m tools.fuzz --cases=20000 --steps=20
+
+Hypothesis draws overrides as a person or a script might mistype them; the parser and the validator
+of the command line get them all, and of those that they accept a few take real training steps.
+The last line is JSON; ``failures`` counts what was neither refused in one line nor trained.
+"""
+
+import argparse
+import collections
+import json
+import sys
+import tempfile
+import time
+import traceback
+from unittest import mock
+
+from absl import flags
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from ml_collections import config_flags
+
+from rir_jax import cli
+from rir_jax import config as configs
+from rir_jax.errors import InputError, RunError
+from tools.harness import ROOT, TINY
+
+_EMPTY = ("", " ", "None", "()", "(,", "{}", "[1]", "=", "--", "%s")
+_NUMBERS = ("nan", "inf", "-inf", "-0", "1e400", "1e39", "1_000", "0x10", " 7 ", "7.0", "9" * 5000)
+_TUPLES = ("(1,)", "(1,2,3)", "(0,)", "(-1,2)", "(3,2)", "(1,True)", "('a',)", "(" * 500)
+_TEXTS = ("True", "no", "9m", "-9m", "\u0663", "\U0001d7d5", "\x00", "\n", "a\nb", "\xfc", "\udcff")
+_PATHS = ("../..", "~x/y", "gs://x", "rir32", "a" * 5000, "lambda: 0", "__import__('os')")
+WORDS = (*_EMPTY, *_NUMBERS, *_TUPLES, *_TEXTS, *_PATHS)
+NO_FIELDS = ("train", "train.", ".", "", "model.nam", "seed.x", "train.epochs.x", "__class__")
+
+numbers = st.one_of(
+    st.integers().map(str),
+    st.integers(-3, 40).map(str),
+    st.floats().map(str),
+    st.floats(0, 2).map(str),
+)
+tuples = st.lists(st.integers(-2, 70), max_size=4).map(lambda values: str(tuple(values)))
+choices = st.sampled_from(
+    ["cnn32", "resnet32", "projection", "zero_pad", "pre_norm", "first", "last", "conv", "dense"]
+)
+values = st.one_of(numbers, tuples, choices, st.sampled_from(WORDS), st.text(max_size=20))
+paths = st.one_of(
+    st.sampled_from(sorted(configs.FIELDS)),
+    st.sampled_from(NO_FIELDS),
+    st.text(max_size=12),
+)
+PLAUSIBLE = {
+    int: st.integers(0, 64).map(str),
+    float: st.floats(0, 1).map(str),
+    bool: st.sampled_from(["true", "False", "1"]),
+    tuple: st.lists(st.integers(1, 16), min_size=1, max_size=4).map(
+        lambda values: str(tuple(2 * value for value in sorted(set(values))))
+    ),
+    str: choices,
+}
+plausible = st.sampled_from(sorted(configs.FIELDS)).flatmap(
+    lambda path: st.tuples(st.just(path), PLAUSIBLE[configs.FIELDS[path].type])
+)
+overrides = st.one_of(
+    st.lists(st.tuples(paths, values), min_size=1, max_size=2),
+    st.lists(plausible, min_size=1, max_size=4),
+)
+
+
+def parse(pairs):
+    """The config that a command line with these overrides has, validated.
+
+    Raises:
+      InputError: it has none, with the one line that the command prints and its exit code.
+    """
+    argv = ["train", f"--config={ROOT / 'configs/quickstart.py'}"]
+    argv += [f"--config.{path}={value}" for path, value in pairs]
+    own = flags.FlagValues()
+    holder = config_flags.DEFINE_config_file("config", None, "", own, sys_argv=argv)
+    said = []
+    with mock.patch.object(cli, "_fail", lambda message, code: said.append((str(message), code))):
+        rest = cli._parse(argv, own)
+    if said:
+        message, code = said[0]
+        if code != 2:
+            raise AssertionError(f"exit code {code}: {message}")
+        raise InputError(message)
+    cli.no_arguments(rest[1:])
+    config = cli.loaded_config(holder)
+    configs.validate(config)
+    return config
+
+
+def check(pairs) -> str:
+    """What becomes of overrides: "accepted", or "refused" in a line that is one.
+
+    Raises:
+      AssertionError: the line is too long, or does not name a field that was given.
+      Exception: whatever a hole in the checks lets through.
+    """
+    try:
+        parse(pairs)
+    except InputError as error:
+        line = " ".join(str(error).split())
+        if len(line) > 2000:
+            raise AssertionError(f"a line of {len(line)} characters") from None
+        # The last part of its path is enough, where it does not fit to another field.
+        names = [path.split("=")[0].split(".")[-1] for path, _ in pairs]
+        if not any(name in line or repr(name)[1:-1] in str(error) for name in names):
+            raise AssertionError(f"no field of {pairs} is named in: {line}") from None
+        return "refused"
+    return "accepted"
+
+
+def bounded(pairs):
+    """The overrides that keep a run small enough to take here."""
+    large = ("train.epochs", "seed", "num_seeds", "checkpoint.keep", "dataset.name")
+    kept = [(path, value) for path, value in pairs if path not in large]
+    return [*({**{name: str(value) for name, value in TINY.items()}, **dict(kept)}).items()]
+
+
+def train(pairs) -> str:
+    """What becomes of a small run with these overrides: "trained", or "refused".
+
+    Raises:
+      Exception: whatever comes neither from its input nor from its course.
+    """
+    from rir_jax.training.loop import train_and_evaluate
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            config = parse([*bounded(pairs), ("train.epochs", "1"), ("train.time_limit", "1s")])
+            train_and_evaluate(config, f"{folder}/run")
+        except InputError:
+            return "refused"
+        except RunError as error:
+            if "finite" not in str(error) and "the loss became" not in str(error):
+                raise
+    return "trained"
+
+
+def attack(cases: int, steps: int, seed: int = 0, say=lambda line: None) -> dict:
+    """Draws cases, checks them all, and trains some of those accepted."""
+    outcomes, accepted, failures = collections.Counter(), [], []
+
+    @settings(
+        max_examples=cases,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(overrides)
+    def draw(pairs):
+        try:
+            outcome = check(pairs)
+        except (Exception, SystemExit):
+            failures.append(f"{pairs}: {traceback.format_exc()}")
+            return
+        outcomes[outcome] += 1
+        fields = {path for path, _ in pairs}
+        if outcome == "accepted" and any(path.startswith(("model", "augm")) for path in fields):
+            accepted.append(pairs)
+
+    draw()
+    for pairs in accepted[:: max(1, len(accepted) // max(1, steps))][:steps]:
+        try:
+            outcomes[train(pairs)] += 1
+        except (Exception, SystemExit):
+            failures.append(f"training {pairs}: {traceback.format_exc()}")
+    for failure in failures[:5]:
+        say(failure)
+    return {"cases": cases, **outcomes, "failures": len(failures)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cases", type=int, default=20_000)
+    parser.add_argument("--steps", type=int, default=20)
+    options = parser.parse_args()
+    begun = time.monotonic()
+    result = attack(options.cases, options.steps, say=print)
+    print(json.dumps({**result, "seconds": round(time.monotonic() - begun)}))
+    sys.exit(bool(result["failures"]))
+
+
+if __name__ == "__main__":
+    main()
