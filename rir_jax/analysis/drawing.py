@@ -44,7 +44,7 @@ class _Drawing:
     image_shape: tuple[int, int, int]
     title: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.parts: list[str] = []
         self.by_name = {layer.name: layer for layer in self.layers}
         two = self.model.two_streams
@@ -159,7 +159,7 @@ class _Drawing:
             label = "1x1 conv" if f"{name}/projection" in self.by_name else "zero channels"
             self._text((x + 4 + end) / 2, top - 54, label, size=10, anchor="middle")
 
-    def _legend(self, y):
+    def _legend(self, y: int) -> int:
         entries: list[tuple[str, tuple[str, str | None] | None]] = [
             ("sum", None),
             ("N: batch norm", None),
