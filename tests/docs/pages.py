@@ -13,13 +13,21 @@ _OUTPUT = ("text", "json")  # what a program prints
 class Block:
     """A fenced block: its language, its code, and the line of the page that it starts on.
 
-    ``refused`` ones are commands that end with exit code 2.
+    ``refused`` ones are commands that end with exit code 2. ``elsewhere`` ones need machines that
+    are not here: of their commands it can only be seen that they are understood.
     """
 
     language: str
     code: str
     line: int
     refused: bool
+    elsewhere: bool
+
+    def commands(self) -> list[list[str]]:
+        """The commands of this package in it: module, then arguments."""
+        joined = self.code.replace("\\\n", " ").replace("\n  --", " --").replace("$i", "0")
+        found = re.findall(r"-m (rir_jax\.\w+)([^\n;&|)]*)", joined)
+        return [[module, *arguments.replace('"', " ").split()] for module, arguments in found]
 
     def run(self, folder: pathlib.Path, environment: dict[str, str], before: str) -> None:
         """Runs it in a folder; a Python block after those before it on the page.
@@ -55,13 +63,15 @@ def blocks(page: pathlib.Path) -> list[Block]:
         if not words or words[0] not in ("sh", "python", *_OUTPUT):
             raise ValueError(f"{page}:{line}: a block of language {match['info']!r}")
         if words[0] not in _OUTPUT:
-            found.append(Block(words[0], match["code"], line, "refused" in words))
+            found.append(
+                Block(words[0], match["code"], line, "refused" in words, "elsewhere" in words)
+            )
     return found
 
 
 def run_page(page: pathlib.Path, folder: pathlib.Path, environment: dict[str, str]) -> int:
-    """Runs all blocks of a page in a folder, in their order; returns how many there are."""
-    before, found = "", blocks(page)
+    """Runs the blocks of a page in a folder, in their order; returns how many there were."""
+    before, found = "", [block for block in blocks(page) if not block.elsewhere]
     for block in found:
         block.run(folder, environment, before)
         if block.language == "python":

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import runpy
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw
 
 import rir_jax
 from docs import hooks
+from rir_jax import config as configs
 from rir_jax.analysis.drawing import draw_network
 from tests.data.prepared import prepared
 from tests.docs.pages import blocks, run_page
@@ -134,6 +136,29 @@ def test_every_block_says_what_it_is(page):
     for block in blocks(ROOT / page):
         if block.language == "python":
             compile(block.code, f"{page}:{block.line}", "exec")
+
+
+ELSEWHERE = [
+    command
+    for page in PAGES
+    for block in blocks(ROOT / page)
+    if block.elsewhere
+    for command in block.commands()
+]
+
+
+@pytest.mark.parametrize("command", ELSEWHERE, ids=" ".join)
+def test_commands_for_other_machines_are_understood(command, monkeypatch):
+    monkeypatch.setattr(sys, "argv", command)  # where config_flags looks for --config.FIELD
+    path = ROOT.joinpath(*command[0].split(".")).with_suffix(".py")
+    values = runpy.run_path(str(path))["FLAGS"]
+    assert values(command) == command[:1], "no arguments but flags"
+    if "config" in values:
+        configs.validate(values["config"].value)
+
+
+def test_there_are_commands_for_other_machines():
+    assert len(ELSEWHERE) == 3
 
 
 def test_a_block_of_no_language_is_refused(tmp_path):
