@@ -79,7 +79,7 @@ def _parse(argv, values):
 def _check_config_fields(argv):
     """Refuses ``--config.FIELD=VALUE`` of no field, or with a value that is not allowed."""
     given = set()
-    for argument, following in zip(argv[1:], [*argv[2:], ""], strict=True):
+    for argument, following in zip(argv[1:], [*argv[2:], ""], strict=False):
         if argument == "--":
             return
         match = re.match(r"--?(no)?config\.([^=]+)(?:=(.*))?", argument, re.DOTALL)

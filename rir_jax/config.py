@@ -259,7 +259,13 @@ def _flag_value(text):
     return text in ("true", "t", "1")
 
 
-_PARSERS = {int: int, float: float, str: str, tuple: ast.literal_eval, bool: _flag_value}
+_PARSERS: dict[type, Callable[[str], Any]] = {
+    int: int,
+    float: float,
+    str: str,
+    tuple: ast.literal_eval,
+    bool: _flag_value,
+}
 
 
 def _check(path, value):

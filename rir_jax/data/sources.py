@@ -104,17 +104,17 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
       InputError: there is none that can be read, with the command that prepares it.
     """
     try:
-        data_dir = epath.Path(data_dir or DEFAULT_DATA_DIR).expanduser()
-        data_dir.exists()
+        folder = epath.Path(data_dir or DEFAULT_DATA_DIR).expanduser()
+        folder.exists()
     except Exception as error:  # too long, no package for gs://, no access, ...
         raise InputError(f"dataset.data_dir is {str(data_dir)[:80]!r}: {error}"[:300]) from None
-    root = data_dir / name
-    how = f"prepare it with: python -m rir_jax.prepare --dataset={name} --data_dir={data_dir}"
+    root = folder / name
+    how = f"prepare it with: python -m rir_jax.prepare --dataset={name} --data_dir={folder}"
     if "/" in name or not name or name.startswith("."):
         raise InputError(f"dataset.name is {name!r}; allowed: 'digits' or the name of a TFDS set")
     infos = sorted(root.glob("*/dataset_info.json")) if root.exists() else []
     if not infos:
-        raise InputError(f"dataset {name!r} is not prepared in {data_dir}; {how}")
+        raise InputError(f"dataset {name!r} is not prepared in {folder}; {how}")
     formats = {info: _file_format(info) for info in infos}
     readable = [info for info, file_format in formats.items() if file_format == "array_record"]
     if not readable:

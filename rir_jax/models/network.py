@@ -95,7 +95,7 @@ class Network(nn.Module):
             force_float32_reductions=not double,  # else statistics are float32, whatever the types
             **types,
         )
-        layer = partial(Conv, **plain)
+        layer: Any = partial(Conv, **plain)
         if self.two_streams:
             layer = partial(GeneralizedConv, shortcut=self.shortcut, **plain)
 
@@ -153,7 +153,7 @@ def check_images(network: nn.Module, images: jax.Array) -> None:
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(f"images are {images.dtype}; allowed: a floating type, normalized")
     if network.has_variable("params", "stem_conv"):
-        expected = network.get_variable("params", "stem_conv")["kernel"].shape[2]
+        expected: int = network.get_variable("params", "stem_conv")["kernel"].shape[2]
         if images.shape[-1] != expected:
             raise ValueError(
                 f"images have {images.shape[-1]} channels; the network was made for {expected}"

@@ -6,7 +6,7 @@ is the paper's penalty with the identity taken off. Its gradient is ``weight_dec
 the optimizer adds; the loss that is logged is the cross-entropy alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -36,11 +36,11 @@ def l2_penalty(params: Any, weight_decay: float) -> jax.Array:
     squares = jax.tree.map(
         lambda w, on: jnp.sum(w**2) if on else jnp.zeros(()), params, penalized(params)
     )
-    return 0.5 * weight_decay * sum(jax.tree.leaves(squares))
+    return 0.5 * weight_decay * sum(jax.tree.leaves(squares), jnp.zeros(()))
 
 
 def learning_rate_schedule(
-    learning_rate: float, milestones: tuple[int, ...], factor: float, steps_per_epoch: int
+    learning_rate: float, milestones: Sequence[int], factor: float, steps_per_epoch: int
 ) -> Callable[[jax.Array], jax.Array]:
     """The rate of a step: multiplied by ``factor`` once each epoch of ``milestones`` is over.
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from rir_jax import config as configs
+from rir_jax.analysis.examples import example_images
 from rir_jax.analysis.report import draw_curves
 from rir_jax.data.pipeline import device_arrays
 from rir_jax.errors import InputError, RunError
@@ -63,6 +64,11 @@ class Run:
             config.train.log_every_steps, self._per_epoch, notes["open_interval"]
         )
         dataset = setup.dataset
+        if self._step == 0:
+            examples = example_images(
+                dataset.train.images, config.augment.crop_padding, config.augment.flip, config.seed
+            )
+            self._log.describe(configs.flatten(config), examples)
         self._arrays = device_arrays(dataset, self._engine.mesh)
         self._held_out = engines.evaluation_arrays(
             dataset.held_out, config.eval.batch_size, dataset.mean, dataset.std, self._engine.mesh
