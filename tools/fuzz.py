@@ -121,7 +121,7 @@ def bounded(pairs):
 
 
 def train(pairs) -> str:
-    """What becomes of a small run with these overrides: "trained", or "refused".
+    """What becomes of a small run with these overrides: "trained", or "misfits" the data.
 
     Raises:
       Exception: whatever comes neither from its input nor from its course.
@@ -133,7 +133,7 @@ def train(pairs) -> str:
             config = parse([*bounded(pairs), ("train.epochs", "1"), ("train.time_limit", "1s")])
             train_and_evaluate(config, f"{folder}/run")
         except InputError:
-            return "refused"
+            return "misfits"
         except RunError as error:
             if "finite" not in str(error) and "the loss became" not in str(error):
                 raise
@@ -164,11 +164,13 @@ def attack(cases: int, steps: int, seed: int = 0, say=lambda line: None) -> dict
             accepted.append(pairs)
 
     draw()
-    for pairs in accepted[:: max(1, len(accepted) // max(1, steps))][:steps]:
+    while accepted and outcomes["trained"] < steps:
+        pairs = accepted.pop(len(accepted) // 2)
         try:
             outcomes[train(pairs)] += 1
         except (Exception, SystemExit):
             failures.append(f"training {pairs}: {traceback.format_exc()}")
+            break
     for failure in failures[:5]:
         say(failure)
     return {"cases": cases, **outcomes, "failures": len(failures)}

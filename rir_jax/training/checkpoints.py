@@ -139,13 +139,12 @@ class Checkpoints:
     def clear_leftovers(self) -> None:
         """Deletes what killed processes and full disks have left half written or half deleted.
 
-        Raises:
-          RunError: it could not be deleted.
+        As far as it can: it is in nobody's way, and takes but room.
         """
         if is_main_process() and self.folder.exists():
-            with self._write_errors():
-                for path in self.folder.iterdir():
-                    if path.name.endswith(_TRASH) or ".orbax-checkpoint-tmp" in path.name:
+            for path in self.folder.iterdir():
+                if path.name.endswith(_TRASH) or ".orbax-checkpoint-tmp" in path.name:
+                    with contextlib.suppress(OSError):
                         path.rmtree()
 
     def set_aside_after(self, step: int) -> None:
