@@ -135,7 +135,7 @@ def state_of(workdir):
 
     def abstract_state(notes):
         model = build_model(config, len(notes["dataset"]["class_names"]))
-        optimizer, _ = build_optimizer(config, steps_per_epoch=1)
+        optimizer, _ = build_optimizer(config, model, steps_per_epoch=1)
         return abstract_train_state(model, optimizer, notes["dataset"]["image_shape"], device)
 
     state, _ = Checkpoints(folder / "checkpoints").restore(abstract_state)

@@ -10,7 +10,7 @@ from rir_jax.data import sources
 from rir_jax.errors import InputError
 from rir_jax.parallel import create_mesh
 from rir_jax.training.loop import train_and_evaluate
-from rir_jax.training.setup import check_fits, check_memory
+from rir_jax.training.setup import build_model, build_optimizer, check_fits, check_memory
 from rir_jax.workdir import Workdir
 from tools import fuzz
 from tools.harness import tiny_config
@@ -106,9 +106,8 @@ def test_more_steps_than_are_counted():
 
 
 def test_milestones_past_the_end_are_allowed_however_far(setup):
-    from rir_jax.training.setup import build_optimizer
-
-    _, schedule = build_optimizer(tiny_config(schedule__milestones=(2, 10**12)), 22)
+    config = tiny_config(schedule__milestones=(2, 10**12))
+    _, schedule = build_optimizer(config, build_model(config, 10), steps_per_epoch=22)
     assert [round(float(schedule(step)), 4) for step in (0, 43, 44)] == [0.05, 0.05, 0.005]
 
 
