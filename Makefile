@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-long test-peers lint clean
+.PHONY: quickstart test test-long test-docs test-peers lint docs wheel clean
 
 quickstart: .venv/run
 	$(BIN)/python -m rir_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
@@ -10,8 +10,12 @@ quickstart: .venv/run
 test: .venv/test
 	$(BIN)/python -m pytest
 
-test-long: .venv/test
+test-long: .venv/docs
 	$(BIN)/python -m pytest -m long
+
+# Every code block of the README and the site, the notebook, and what needs an environment of its own.
+test-docs: .venv/docs
+	$(BIN)/python -m pytest -m long tests/docs tests/inference
 
 # pytorchcv declares torchvision, which its RiR does not need.
 test-peers: .venv/peers
@@ -20,14 +24,25 @@ test-peers: .venv/peers
 lint: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# Into site/, warnings as errors.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Into dist/.
+wheel: .venv/run
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf .venv runs .jax_cache
+	rm -rf .venv runs site dist build .jax_cache
 
-.venv/run .venv/test: setup.cfg pyproject.toml constraints.txt
+EXTRAS = $(patsubst docs,test$(comma)docs,$(patsubst run,digits,$(@F)))
+comma := ,
+
+.venv/run .venv/test .venv/docs: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable \
-		'.[$(if $(filter test,$(@F)),test,digits)]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 .venv/peers: .venv/test

@@ -7,6 +7,8 @@ relates (CNN, ResNet, ResNet Init, RiR), with the training that reproduces its t
 from rir_jax import interop
 from rir_jax.config import default_config
 from rir_jax.errors import InputError, RunError
+from rir_jax.info import Info
+from rir_jax.interop.weights import from_pretrained, save_pretrained
 from rir_jax.models import relations
 from rir_jax.models.fold import fold
 from rir_jax.models.layers import GeneralizedConv, GeneralizedDense, resnet_init
@@ -18,16 +20,19 @@ from rir_jax.version import __version__
 __all__ = [
     "GeneralizedConv",
     "GeneralizedDense",
+    "Info",
     "InputError",
     "RunError",
     "__version__",
     "create_model",
     "default_config",
     "fold",
+    "from_pretrained",
     "interop",
     "list_models",
     "load",
     "relations",
     "resnet_init",
+    "save_pretrained",
     "train_and_evaluate",
 ]

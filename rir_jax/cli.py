@@ -11,7 +11,7 @@ from collections.abc import Callable
 import absl.logging
 from absl import flags
 
-from rir_jax.config import FIELDS, check_text
+from rir_jax.config import FIELDS, parse_text
 from rir_jax.errors import InputError, RunError
 
 
@@ -79,7 +79,7 @@ def _parse(argv, values):
 def _check_config_fields(argv):
     """Refuses ``--config.FIELD=VALUE`` of no field, or with a value that is not allowed."""
     given = set()
-    for argument, following in zip(argv[1:], [*argv[2:], ""], strict=True):
+    for argument, following in zip(argv[1:], [*argv[2:], ""], strict=False):
         if argument == "--":
             return
         match = re.match(r"--?(no)?config\.([^=]+)(?:=(.*))?", argument, re.DOTALL)
@@ -89,7 +89,7 @@ def _check_config_fields(argv):
         is_flag = path in FIELDS and FIELDS[path].type is bool
         if value is None:
             value = ("false" if negated else "true") if is_flag else following
-        check_text(path, value.lower() if is_flag else value)
+        parse_text(path, value.lower() if is_flag else value)
         if path in given and FIELDS[path].type is tuple:  # config_flags would join the two
             raise InputError(f"{path} is given twice; allowed: once")
         given.add(path)

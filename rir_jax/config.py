@@ -78,6 +78,7 @@ FIELDS: dict[str, Field] = {
     "model.head": _choice(None, network.CHOICES["head"]),
     "model.head_relu": _flag(None),
     "model.use_bias": _flag(None),
+    "model.kernel_init": _choice(None, network.CHOICES["kernel_init"]),
     "model.norm_momentum": _number(None, "0 <= momentum < 1", lambda value: 0 <= value < 1),
     "model.norm_epsilon": _number(None, "1e-12 to 1", lambda value: 1e-12 <= value <= 1),
     "dataset.name": Field(
@@ -92,6 +93,8 @@ FIELDS: dict[str, Field] = {
     "dataset.validation_fraction": _number(
         0.0, "a part of the training set, 0 <= fraction < 1", lambda value: 0 <= value < 1
     ),
+    "dataset.num_train": _whole(None),
+    "dataset.num_test": _whole(None),
     "augment.crop_padding": _whole(4, low=0, high=1024),
     "augment.flip": _flag(True),
     "train.batch_size": _whole(500),
@@ -103,6 +106,7 @@ FIELDS: dict[str, Field] = {
     "optimizer.learning_rate": _number(0.1, "more than 0, at most 3e38", lambda value: value > 0),
     "optimizer.momentum": _number(0.9, "0 <= momentum < 1", lambda value: 0 <= value < 1),
     "optimizer.weight_decay": _number(1e-4, "0 or more, at most 3e38", lambda value: value >= 0),
+    "optimizer.decay_identity": _flag(False),
     "schedule.milestones": Field(
         tuple, (42, 62), "increasing whole numbers of epochs, such as (42, 62)", _increasing
     ),
@@ -230,8 +234,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
         )
 
 
-def check_text(path: str, text: str) -> None:
-    """Checks the value of a field as a command line gives it.
+def parse_text(path: str, text: str) -> Any:
+    """The value of a field, from text as a command line gives it.
 
     Raises:
       InputError: an unknown field, or a value that is not allowed.
@@ -240,7 +244,9 @@ def check_text(path: str, text: str) -> None:
         raise InputError(f"config field {path!r} is unknown; {zoo.suggest(path, FIELDS)}")
     field = FIELDS[path]
     try:
-        _check(path, _PARSERS[field.type](text))
+        value = _PARSERS[field.type](text)
+        _check(path, value)
+        return value
     except InputError:
         raise
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -253,7 +259,13 @@ def _flag_value(text):
     return text in ("true", "t", "1")
 
 
-_PARSERS = {int: int, float: float, str: str, tuple: ast.literal_eval, bool: _flag_value}
+_PARSERS: dict[type, Callable[[str], Any]] = {
+    int: int,
+    float: float,
+    str: str,
+    tuple: ast.literal_eval,
+    bool: _flag_value,
+}
 
 
 def _check(path, value):

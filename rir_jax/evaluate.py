@@ -1,6 +1,7 @@
 """Evaluates a trained network: python -m rir_jax.evaluate --workdir=DIR
 
-Prints exact accuracy and loss on the whole test split as one line of JSON.
+Prints exact accuracy and loss on the whole test split as one line of JSON, and draws the confusion
+matrix and the worst mistakes into the folder, confusion.png and mistakes.png (--nopictures: not).
 """
 
 import json
@@ -15,6 +16,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", FLAGS)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data sets, if it moved.", FLAGS
 )
+_PICTURES = flags.DEFINE_bool("pictures", True, "Whether to draw pictures.", FLAGS)
 
 
 def main(arguments: list[str]) -> None:
@@ -24,7 +26,7 @@ def main(arguments: list[str]) -> None:
     cli.use_compilation_cache()
     from rir_jax.training.trained import evaluate
 
-    print(json.dumps(evaluate(_WORKDIR.value, _DATA_DIR.value)))
+    print(json.dumps(evaluate(_WORKDIR.value, _DATA_DIR.value, _PICTURES.value)))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def start(
             return
     else:
         _check(given)
-    if "cpu" in (jax.config.jax_platforms or "cpu"):
+    if "cpu" in (getattr(jax.config, "jax_platforms", None) or "cpu"):
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(**given, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)

@@ -17,7 +17,7 @@ from rir_jax.errors import InputError, RunError
 try:
     import fcntl
 except ImportError:  # no POSIX: runs on one folder are not kept apart
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 
 class Workdir:

@@ -1,6 +1,8 @@
 """Eight simulated devices, and programs compiled once for all test runs."""
 
 import os
+import subprocess
+import venv
 
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
@@ -20,3 +22,14 @@ def float64():
     """Double precision for a module of proofs: ``pytestmark = usefixtures("float64")``."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory):
+    """The Python of an environment that has nothing but jax and flatbuffers."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    install = [python, "-m", "pip", "install", "-q", "-c", "constraints.txt", "jax", "flatbuffers"]
+    subprocess.run(list(map(str, install)), check=True)
+    return python

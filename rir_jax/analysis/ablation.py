@@ -108,7 +108,7 @@ def filter_norms(model: Network, params: Any) -> dict[str, dict[str, dict[str, f
       ValueError: the network has one stream.
     """
     _check_two_streams(model)
-    result = {}
+    result: dict[str, dict[str, dict[str, float]]] = {}
     for block in block_names(model):
         for layer in range(1, model.layers_per_block + 1):
             kernel = np.asarray(params[block][f"conv{layer}"]["kernel"], np.float64)

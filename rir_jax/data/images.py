@@ -15,6 +15,8 @@ MAX_PIXELS = 2**24
 def read_image(path: os.PathLike | str) -> np.ndarray:
     """Reads an image file as uint8 ``[H, W, 3]``, in RGB, whatever its mode.
 
+    It stands upright, as its camera noted, and what is transparent is black.
+
     Only the decoders of `FORMATS` are tried, and only after the header has told a size of at
     most `MAX_PIXELS`.
 
@@ -39,7 +41,7 @@ def read_image(path: os.PathLike | str) -> np.ndarray:
                 raise InputError(
                     f"image {path} is {width} x {height}; allowed: up to {MAX_PIXELS:,} pixels"
                 )
-            return np.asarray(image.convert("RGB"))
+            return _rgb(image)
     except InputError:
         raise
     except FileNotFoundError:
@@ -48,3 +50,16 @@ def read_image(path: os.PathLike | str) -> np.ndarray:
         raise InputError(f"{path} is no image; allowed: {', '.join(FORMATS)}") from None
     except Exception as error:  # whatever a damaged file makes its decoder raise
         raise InputError(f"image {path} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _rgb(image):
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip to 8, not scale
+        grey = (np.asarray(image, np.uint32) >> 8).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return np.asarray(image.convert("RGB"))

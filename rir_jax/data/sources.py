@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import json
 
+import ml_collections
 import numpy as np
 from etils import epath
 
@@ -15,7 +16,18 @@ DEFAULT_DATA_DIR = "~/tensorflow_datasets"
 _BATCH = 4096  # read at once: item by item costs several times as much
 
 
-def load(name: str, data_dir: str | None = None, validation_fraction: float = 0.0) -> Dataset:
+def load_for(config: ml_collections.ConfigDict) -> Dataset:
+    """The data set of a run's config; see `load`."""
+    return load(**config.dataset)
+
+
+def load(
+    name: str,
+    data_dir: str | None = None,
+    validation_fraction: float = 0.0,
+    num_train: int | None = None,
+    num_test: int | None = None,
+) -> Dataset:
     """Loads a data set into memory. Never downloads anything.
 
     Args:
@@ -23,13 +35,28 @@ def load(name: str, data_dir: str | None = None, validation_fraction: float = 0.
         `rir_jax.prepare` has prepared.
       data_dir: folder of prepared TFDS sets (default: TFDS's own, ~/tensorflow_datasets).
       validation_fraction: part of the training split to hold out and report on, 0 for none.
+      num_train, num_test: how many images of a split to use, the first ones (TFDS stores them in
+        a random order); all when None.
 
     Raises:
-      InputError: the set is not prepared, is of another kind, or a package to read it is missing.
+      InputError: the set is not prepared, is of another kind or has fewer images, or a package to
+        read it is missing.
     """
     read = _digits if name == "digits" else functools.partial(_tfds, name, data_dir)
     train, test, class_names = read()
+    train = _first(train, num_train, "dataset.num_train", "training", name)
+    test = _first(test, num_test, "dataset.num_test", "test", name)
     return make_dataset(name, train, test, class_names, validation_fraction)
+
+
+def _first(split, count, field, kind, name):
+    if count is None:
+        return split
+    if count > len(split):
+        raise InputError(
+            f"{field} is {count}; allowed: up to {len(split)}, the {kind} images of {name!r}"
+        )
+    return split.take(np.arange(count))
 
 
 def _digits():
@@ -77,17 +104,17 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
       InputError: there is none that can be read, with the command that prepares it.
     """
     try:
-        data_dir = epath.Path(data_dir or DEFAULT_DATA_DIR).expanduser()
-        data_dir.exists()
+        folder = epath.Path(data_dir or DEFAULT_DATA_DIR).expanduser()
+        folder.exists()
     except Exception as error:  # too long, no package for gs://, no access, ...
         raise InputError(f"dataset.data_dir is {str(data_dir)[:80]!r}: {error}"[:300]) from None
-    root = data_dir / name
-    how = f"prepare it with: python -m rir_jax.prepare --dataset={name} --data_dir={data_dir}"
+    root = folder / name
+    how = f"prepare it with: python -m rir_jax.prepare --dataset={name} --data_dir={folder}"
     if "/" in name or not name or name.startswith("."):
         raise InputError(f"dataset.name is {name!r}; allowed: 'digits' or the name of a TFDS set")
     infos = sorted(root.glob("*/dataset_info.json")) if root.exists() else []
     if not infos:
-        raise InputError(f"dataset {name!r} is not prepared in {data_dir}; {how}")
+        raise InputError(f"dataset {name!r} is not prepared in {folder}; {how}")
     formats = {info: _file_format(info) for info in infos}
     readable = [info for info, file_format in formats.items() if file_format == "array_record"]
     if not readable:

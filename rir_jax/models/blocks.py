@@ -1,6 +1,7 @@
 """The residual block that all four families are stacks of."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -45,7 +46,7 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        skip = None if self.outer_shortcut == "none" else self.outer_shortcut_of(x)
+        skip: Any = None if self.outer_shortcut == "none" else self.outer_shortcut_of(x)
         strided = 1 if self.stride_layer == "first" else self.layers
         for layer in range(1, self.layers + 1):
             stride = self.stride if layer == strided else 1

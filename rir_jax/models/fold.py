@@ -138,11 +138,11 @@ class PlainBlock(ResidualBlock):
     ``outer_shortcut`` is "none" where there is none or it was folded.
     """
 
-    norm: None = None
+    norm: Any = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        skip = None if self.outer_shortcut == "none" else self.outer_shortcut_of(x)
+        skip: Any = None if self.outer_shortcut == "none" else self.outer_shortcut_of(x)
         if self.outer_shortcut == "pre_norm":
             scale = self.param("shortcut_scale", nn.initializers.ones, (self.features,))
             skip = skip * scale.astype(skip.dtype)

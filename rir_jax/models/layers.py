@@ -25,6 +25,9 @@ SHORTCUTS = ("zero_pad", "projection")
 msr = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 """MSR (He et al.) initialization, ``(key, shape, dtype) -> array``: N(0, 2 / fan_in)."""
 
+INITIALIZERS = {"msr": msr, "glorot": nn.initializers.glorot_normal()}
+"""Of kernels, by the names that configs use."""
+
 
 @jax.custom_jvp
 def relu(x: jax.Array) -> jax.Array:

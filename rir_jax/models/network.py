@@ -9,13 +9,14 @@ import jax.numpy as jnp
 
 from rir_jax.models import streams
 from rir_jax.models.blocks import OUTER_SHORTCUTS, ResidualBlock, projection_conv
-from rir_jax.models.layers import Conv, GeneralizedConv, relu
+from rir_jax.models.layers import INITIALIZERS, Conv, GeneralizedConv, relu
 
 CHOICES = {
     "shortcut": ("zero_pad", "projection"),
     "outer_shortcut": OUTER_SHORTCUTS,
     "stride_layer": ("first", "last"),
     "head": ("conv", "dense"),
+    "kernel_init": tuple(INITIALIZERS),
 }
 
 
@@ -46,6 +47,7 @@ class Network(nn.Module):
       head: "conv" (1x1 convolution, batch norm, pooling) or "dense" (pooling, dense layer).
       head_relu: a ReLU after the batch norm of a "conv" head.
       use_bias: biases in the convolutions.
+      kernel_init: of the kernels, "msr" (He et al.) or "glorot".
       norm_momentum, norm_epsilon: of the batch norms (running = momentum * running + ...).
       dtype: type of the computation.
       param_dtype: type of the parameters. (Statistics are float32, or float64 if both types are.)
@@ -68,6 +70,7 @@ class Network(nn.Module):
     head: str = "dense"
     head_relu: bool = False
     use_bias: bool = False
+    kernel_init: str = "msr"
     norm_momentum: float = 0.9
     norm_epsilon: float = 1e-5
     dtype: Any = jnp.float32
@@ -81,7 +84,8 @@ class Network(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         check_images(self, images)
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        plain = {"use_bias": self.use_bias, **types}
+        kernel_init = INITIALIZERS[self.kernel_init]
+        plain = {"use_bias": self.use_bias, "kernel_init": kernel_init, **types}
         double = all(jnp.dtype(of) == jnp.float64 for of in types.values())
         norm = partial(
             nn.BatchNorm,
@@ -91,7 +95,7 @@ class Network(nn.Module):
             force_float32_reductions=not double,  # else statistics are float32, whatever the types
             **types,
         )
-        layer = partial(Conv, **plain)
+        layer: Any = partial(Conv, **plain)
         if self.two_streams:
             layer = partial(GeneralizedConv, shortcut=self.shortcut, **plain)
 
@@ -103,7 +107,7 @@ class Network(nn.Module):
                     width,
                     self.layers_per_block,
                     conv=layer,
-                    projection=partial(projection_conv, **types),
+                    projection=partial(projection_conv, kernel_init=kernel_init, **types),
                     norm=norm,
                     stride=2 if stage > 1 and block == 1 else 1,
                     stride_layer=self.stride_layer,
@@ -129,6 +133,19 @@ class Network(nn.Module):
         return jnp.mean(x, axis=(1, 2))
 
 
+def shortcuts(network: Network, params: Any) -> Any:
+    """Of each parameter, the partial identity that is added to it on application, or zeros."""
+    result = jax.tree.map(jnp.zeros_like, params)
+    if network.two_streams:
+        for block, layers in params.items():
+            for name, layer in layers.items() if block.startswith("stage") else ():
+                if name.startswith("conv") and "projection" not in layer:
+                    kernel = layer["kernel"]
+                    identity = streams.partial_identity(kernel.shape, kernel.dtype)
+                    result[block][name]["kernel"] = identity
+    return result
+
+
 def check_images(network: nn.Module, images: jax.Array) -> None:
     """Refuses images of a rank, type or number of channels that a network does not take."""
     if images.ndim != 4:
@@ -136,7 +153,7 @@ def check_images(network: nn.Module, images: jax.Array) -> None:
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(f"images are {images.dtype}; allowed: a floating type, normalized")
     if network.has_variable("params", "stem_conv"):
-        expected = network.get_variable("params", "stem_conv")["kernel"].shape[2]
+        expected: int = network.get_variable("params", "stem_conv")["kernel"].shape[2]
         if images.shape[-1] != expected:
             raise ValueError(
                 f"images have {images.shape[-1]} channels; the network was made for {expected}"

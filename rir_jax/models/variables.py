@@ -22,13 +22,13 @@ def check_variables(model: Network, variables: Any) -> None:
       model: whose variables they should be.
       variables: ``{"params": ..., "batch_stats": ...}``; other collections are not looked at.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for collection in ("params", "batch_stats"):
         if collection not in variables:
             raise ValueError(f"variables have no {collection!r}; allowed: what model.init returns")
         found |= flax.traverse_util.flatten_dict({collection: variables[collection]}, sep="/")
-    stem = found.get("params/stem_conv/kernel")
-    channels = stem.shape[2] if jnp.ndim(stem) == 4 else 3
+    stem: tuple[int, ...] = getattr(found.get("params/stem_conv/kernel"), "shape", ())
+    channels = stem[2] if len(stem) == 4 else 3
     expected = flax.traverse_util.flatten_dict(variable_shapes(model, channels), sep="/")
     problem = differences(
         {name: jnp.shape(value) for name, value in found.items()},

@@ -42,7 +42,7 @@ class Checkpoints:
         self.folder = epath.Path(folder if "://" in folder else os.path.abspath(folder))
         self._keep = keep
         self._writer = None
-        self._newest = None  # the step of the last save
+        self._newest: int | None = None  # the step of the last save
 
     def save(self, state: Any, notes: dict[str, Any]) -> None:
         """Starts to write a state (a tree with a ``step``) and JSON notes; returns at once.

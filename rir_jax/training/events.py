@@ -11,6 +11,7 @@ import tempfile
 import time
 from typing import Any
 
+import numpy as np
 from etils import epath
 
 from rir_jax.workdir import write_errors
@@ -30,11 +31,11 @@ class Events:
     """
 
     def __init__(self, folder: epath.Path, step: int):
-        from tensorboardX.event_file_writer import EventsWriter  # slow to import
+        from tensorboardX import summary as summaries  # slow to import
+        from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.summary import scalar
 
-        self._folder, self._event, self._scalar = folder, Event, scalar
+        self._folder, self._event, self._make = folder, Event, summaries
         self._remote = "://" in str(folder)
         with write_errors(folder):
             folder.mkdir(exist_ok=True)
@@ -49,10 +50,18 @@ class Events:
         with write_errors(self._folder):
             for name in _SCALARS:
                 if record.get(name) is not None:
-                    summary = self._scalar(f"{record['split']}/{name}", record[name])
-                    self._writer.write_event(
-                        self._event(wall_time=time.time(), step=record["step"], summary=summary)
-                    )
+                    summary = self._make.scalar(f"{record['split']}/{name}", record[name])
+                    self._add(record["step"], summary)
+
+    def describe(self, config: dict[str, Any], examples: np.ndarray) -> None:
+        """Adds what the run is: its config and example images, uint8 ``[height, width, C]``."""
+        rows = "".join(f"| `{name}` | {value!r} |\n" for name, value in config.items())
+        with write_errors(self._folder):
+            self._add(0, self._make.text("config", f"| field | value |\n|---|---|\n{rows}"))
+            self._add(0, self._make.image("examples", examples, dataformats="HWC"))
+
+    def _add(self, step, summary):
+        self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=summary))
 
     def flush(self) -> None:
         """Puts all of it where it belongs."""

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from typing import Any
 
 
 class StopRequest:
@@ -13,8 +14,8 @@ class StopRequest:
     def __init__(self, time_limit: float | None = None):
         self._deadline = None if time_limit is None else time.monotonic() + time_limit
         self._time_limit = time_limit
-        self._signal = None
-        self._before = {}
+        self._signal: signal.Signals | None = None
+        self._before: dict[int, Any] = {}
 
     def reason(self) -> str | None:
         """Why the run should stop now, or None."""

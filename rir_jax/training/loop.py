@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 def train_and_evaluate(
-    config: ml_collections.ConfigDict, workdir: epath.PathLike
+    config: ml_collections.ConfigDict, workdir: epath.PathLike, label: str = ""
 ) -> dict[str, Any] | None:
     """Trains a network, or goes on with it, and evaluates it.
 
@@ -26,6 +26,7 @@ def train_and_evaluate(
       config: from `rir_jax.default_config` or a file in configs/.
       workdir: a fresh folder, or one of an earlier call with the same config: what was done
         there is not done again.
+      label: put before the progress that is shown, such as "row 2 of 5".
 
     Returns:
       What summary.json holds; None if the run stopped before its end, by a signal or by
@@ -55,7 +56,7 @@ def train_and_evaluate(
             with folder.open(config):
                 if not processes.agree_all(folder.summary() is not None):  # nobody was faster
                     if config.num_seeds > 1:
-                        return train_seeds(setup, folder, stop)
-                    return Run(setup, folder, stop).finish()
+                        return train_seeds(setup, folder, stop, label)
+                    return Run(setup, folder, stop, label).finish()
     _log.info("the run in %s is finished already", folder.path)
     return folder.summary()

@@ -56,6 +56,11 @@ class MetricsLog:
         if self._events is not None:
             self._events.write(record)
 
+    def describe(self, config: dict[str, Any], examples: np.ndarray) -> None:
+        """Shows the config and example images, uint8 ``[height, width, C]``, in TensorBoard."""
+        if self._events is not None:
+            self._events.describe(config, examples)
+
     def _write_all(self):
         self._workdir.write_bytes("metrics.jsonl", "".join(map(_line, self.records)).encode())
 

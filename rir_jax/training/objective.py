@@ -6,7 +6,7 @@ is the paper's penalty with the identity taken off. Its gradient is ``weight_dec
 the optimizer adds; the loss that is logged is the cross-entropy alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -36,11 +36,11 @@ def l2_penalty(params: Any, weight_decay: float) -> jax.Array:
     squares = jax.tree.map(
         lambda w, on: jnp.sum(w**2) if on else jnp.zeros(()), params, penalized(params)
     )
-    return 0.5 * weight_decay * sum(jax.tree.leaves(squares))
+    return 0.5 * weight_decay * sum(jax.tree.leaves(squares), jnp.zeros(()))
 
 
 def learning_rate_schedule(
-    learning_rate: float, milestones: tuple[int, ...], factor: float, steps_per_epoch: int
+    learning_rate: float, milestones: Sequence[int], factor: float, steps_per_epoch: int
 ) -> Callable[[jax.Array], jax.Array]:
     """The rate of a step: multiplied by ``factor`` once each epoch of ``milestones`` is over.
 
@@ -52,8 +52,26 @@ def learning_rate_schedule(
     return optax.piecewise_constant_schedule(learning_rate, drops)
 
 
-def sgd(schedule, momentum: float, weight_decay: float) -> optax.GradientTransformation:
-    """SGD with momentum on cross-entropy plus the L2 penalty (paper, section 4)."""
-    return optax.chain(
-        optax.add_decayed_weights(weight_decay, mask=penalized), optax.sgd(schedule, momentum)
-    )
+def sgd(
+    schedule, momentum: float, weight_decay: float, shortcuts: Callable[[Any], Any] | None = None
+) -> optax.GradientTransformation:
+    """SGD with momentum on cross-entropy plus the L2 penalty (paper, section 4).
+
+    Args:
+      schedule: step to learning rate.
+      momentum: of the gradients.
+      weight_decay: of the penalty.
+      shortcuts: to leave the identity in the penalty, as one should not: from the parameters to a
+        tree of what is added to each on application (see `rir_jax.models.network.shortcuts`).
+    """
+    penalty = optax.add_decayed_weights(weight_decay, mask=penalized)
+    if shortcuts is not None:
+        penalty = optax.chain(penalty, _decay(weight_decay, shortcuts))
+    return optax.chain(penalty, optax.sgd(schedule, momentum))
+
+
+def _decay(weight_decay, shortcuts):
+    def add(updates, params):
+        return jax.tree.map(lambda u, s: u + weight_decay * s, updates, shortcuts(params))
+
+    return optax.stateless(add)

@@ -29,7 +29,8 @@ class Pace:
     """
 
     def __init__(self, stop: StopRequest, batch_size: int, clock: dict[str, float]):
-        self.rate = self.reason = None
+        self.rate: float | None = None
+        self.reason: str | None = None
         self._stop, self._batch_size = stop, batch_size
         self._clock = {"seconds": 0.0, "timed_seconds": 0.0, "timed_images": 0, **clock}
         self._since = time.monotonic()

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from rir_jax import config as configs
+from rir_jax.analysis.examples import example_images
 from rir_jax.analysis.report import draw_curves
 from rir_jax.data.pipeline import device_arrays
 from rir_jax.errors import InputError, RunError
@@ -48,7 +49,7 @@ class Run:
       RunError: the checkpoints are damaged or lost, or the first could not be written.
     """
 
-    def __init__(self, setup: Setup, folder: Workdir, stop: StopRequest):
+    def __init__(self, setup: Setup, folder: Workdir, stop: StopRequest, label: str = ""):
         config = setup.config
         self._setup, self._folder, self._engine = setup, folder, setup.engine
         self._per_epoch = self._engine.batches.steps_per_epoch
@@ -63,12 +64,20 @@ class Run:
             config.train.log_every_steps, self._per_epoch, notes["open_interval"]
         )
         dataset = setup.dataset
+        if self._step == 0:
+            examples = example_images(
+                dataset.train.images, config.augment.crop_padding, config.augment.flip, config.seed
+            )
+            self._log.describe(configs.flatten(config), examples)
         self._arrays = device_arrays(dataset, self._engine.mesh)
         self._held_out = engines.evaluation_arrays(
             dataset.held_out, config.eval.batch_size, dataset.mean, dataset.std, self._engine.mesh
         )
         self._progress = Progress(
-            f"{config.model.name} on {dataset.name}", setup.total_steps, self._step, self._per_epoch
+            label or f"{config.model.name} on {dataset.name}",
+            setup.total_steps,
+            self._step,
+            self._per_epoch,
         )
 
     def finish(self) -> dict[str, Any] | None:

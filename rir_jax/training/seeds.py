@@ -12,7 +12,9 @@ from rir_jax.training.setup import Setup
 from rir_jax.workdir import Workdir
 
 
-def train_seeds(setup: Setup, folder: Workdir, stop: StopRequest) -> dict[str, Any] | None:
+def train_seeds(
+    setup: Setup, folder: Workdir, stop: StopRequest, label: str
+) -> dict[str, Any] | None:
     """Trains ``num_seeds`` networks, of seeds ``seed``, ``seed + 1``, ..., one after another.
 
     They share the data and the compiled programs. A finished one is not trained again.
@@ -21,6 +23,7 @@ def train_seeds(setup: Setup, folder: Workdir, stop: StopRequest) -> dict[str, A
       setup: of the whole; only the seed differs between them.
       folder: of the whole, entered. Each seed has a folder in it.
       stop: ends the one that runs, and the whole.
+      label: put before the progress that is shown.
 
     Returns:
       The summary of all, with means, and sample deviations as ``..._std``; None if stopped.
@@ -38,7 +41,9 @@ def train_seeds(setup: Setup, folder: Workdir, stop: StopRequest) -> dict[str, A
         with subfolder.open(one):
             summary = subfolder.summary()
             if not agree_all(summary is not None):
-                summary = Run(dataclasses.replace(setup, config=one), subfolder, stop).finish()
+                one_setup = dataclasses.replace(setup, config=one)
+                of_seed = f"{label}, seed {seed}" if label else f"seed {seed}"
+                summary = Run(one_setup, subfolder, stop, of_seed).finish()
         if summary is None:
             return None
         summaries.append(summary)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from rir_jax.data import sources
 from rir_jax.data.dataset import Dataset
 from rir_jax.data.pipeline import Batches
 from rir_jax.errors import InputError
-from rir_jax.models.network import Network
+from rir_jax.models.network import Network, shortcuts
 from rir_jax.models.zoo import create_model
 from rir_jax.parallel import create_mesh
 from rir_jax.training import objective
@@ -53,8 +54,8 @@ def build_model(config: ml_collections.ConfigDict, num_classes: int) -> Network:
     return create_model(config.model.name, num_classes, dtype=compute_dtype(config), **fields)
 
 
-def build_optimizer(config: ml_collections.ConfigDict, steps_per_epoch: int):
-    """The optimizer that a config describes, and its schedule."""
+def build_optimizer(config: ml_collections.ConfigDict, model: Network, steps_per_epoch: int):
+    """The optimizer that a config describes for its network, and its schedule."""
     schedule = objective.learning_rate_schedule(
         config.optimizer.learning_rate,
         # Those past the end never come, and may be more steps than an int32 holds.
@@ -62,7 +63,12 @@ def build_optimizer(config: ml_collections.ConfigDict, steps_per_epoch: int):
         config.schedule.factor,
         steps_per_epoch,
     )
-    optimizer = objective.sgd(schedule, config.optimizer.momentum, config.optimizer.weight_decay)
+    optimizer = objective.sgd(
+        schedule,
+        config.optimizer.momentum,
+        config.optimizer.weight_decay,
+        shortcuts=partial(shortcuts, model) if config.optimizer.decay_identity else None,
+    )
     return optimizer, schedule
 
 
@@ -78,8 +84,8 @@ def build_engine(
         config.augment.flip,
         mesh,
     )
-    optimizer, schedule = build_optimizer(config, batches.steps_per_epoch)
     model = build_model(config, num_classes)
+    optimizer, schedule = build_optimizer(config, model, batches.steps_per_epoch)
     return Engine(model, optimizer, batches), schedule
 
 
@@ -91,9 +97,7 @@ def build(config: ml_collections.ConfigDict) -> Setup:
     """
     configs.validate(config)
     mesh = create_mesh(config.train.batch_size, config.mesh.data)
-    dataset = sources.load(
-        config.dataset.name, config.dataset.data_dir, config.dataset.validation_fraction
-    )
+    dataset = sources.load_for(config)
     check_fits(config, len(dataset.train), dataset.image_shape)
     check_memory(config, dataset.image_shape, mesh.devices.size, memory_of(jax.local_devices()[0]))
     engine, schedule = build_engine(

@@ -1,0 +1,57 @@
+"""What the site's pages may say besides Markdown.
+
+``{{ source rir_jax.models.layers.GeneralizedConv.applied_kernel }}`` on a line of its own is the
+code of that object as it is now, without its docstring. Links to files outside of docs/, which
+work where the repository is read, become their names.
+"""
+
+import ast
+import pathlib
+import re
+import textwrap
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def on_page_markdown(markdown, page, **_):
+    """MkDocs calls this with every page."""
+    folder = (ROOT / "docs" / page.file.src_path).parent
+
+    def unlink(match):
+        target = folder / match[2].partition("#")[0]
+        outside = not target.resolve().is_relative_to(ROOT / "docs")
+        return match[1] if outside and target.exists() else match[0]
+
+    markdown = re.sub(r"\[([^\]]+)\]\((\.\./[^)]+)\)", unlink, markdown)
+    return re.sub(r"^\{\{ source ([\w.]+) \}\}$", _fenced, markdown, flags=re.MULTILINE)
+
+
+def _fenced(match):
+    return f'``` {{.python title="{match[1]}"}}\n{source(match[1])}\n```'
+
+
+def source(name: str) -> str:
+    """The code of a function, class, method or constant, without its docstring."""
+    parts = name.split(".")
+    files = [ROOT.joinpath(*parts[:end]).with_suffix(".py") for end in range(len(parts), 0, -1)]
+    depth, file = next((len(parts) - i, file) for i, file in enumerate(files) if file.exists())
+    text = file.read_text()
+    node = ast.parse(text)
+    for part in parts[depth:]:
+        node = next(child for child in node.body if part in _names(child))
+    lines = text.splitlines()
+    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))])
+    chosen = lines[first - 1 : node.end_lineno]
+    documented = isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node)
+    if documented:
+        docstring = node.body[0]
+        chosen = lines[first - 1 : docstring.lineno - 1]
+        chosen += lines[docstring.end_lineno : node.end_lineno]
+    return textwrap.dedent("\n".join(chosen))
+
+
+def _names(node):
+    """What a statement defines."""
+    if isinstance(node, ast.Assign):
+        return [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [getattr(node, "name", None)]

@@ -1,0 +1,42 @@
+"""Fig. 3's measurements on the trained networks of a table, kept beside their runs."""
+
+import numpy as np
+
+from experiments.runner import Result
+from rir_jax.analysis import ablation
+from rir_jax.data import sources
+from rir_jax.training.trained import load
+from rir_jax.workdir import Workdir
+
+
+def ablate_results(results: list[Result]) -> None:
+    """Writes ``ablation.json`` for each row with a finished first seed, unless it is there.
+
+    It holds what `rir_jax.analysis.ablation.ablate` finds on the whole test split, and the use of
+    the streams and of the filter groups before and after training.
+    """
+    for result in results:
+        if result.summaries and not (result.workdir / "ablation.json").exists():
+            found = _ablate(result.workdir / "seed_0")
+            Workdir(result.workdir).write_json("ablation.json", found)
+
+
+def _ablate(workdir):
+    import jax
+
+    model, variables, info = load(workdir)
+    dataset = sources.load_for(info.config)
+    images = np.asarray(info.preprocess(dataset.held_out.images))
+    untrained = jax.jit(model.init)(jax.random.key(info.config.seed), images[:1])
+    sample = images[:500]
+    return {
+        **ablation.ablate(model, variables, images, dataset.held_out.labels),
+        "stream_norms": {
+            "before": ablation.stream_norms(model, untrained, sample),
+            "after": ablation.stream_norms(model, variables, sample),
+        },
+        "filter_norms": {
+            "before": ablation.filter_norms(model, untrained["params"]),
+            "after": ablation.filter_norms(model, variables["params"]),
+        },
+    }

@@ -1,0 +1,104 @@
+"""The pictures of a table: learning curves of its rows, and the paper's figures 3 and 4."""
+
+import io
+import json
+import statistics
+from collections.abc import Callable
+
+from experiments.runner import Result
+from experiments.table import Table
+from rir_jax.training.metrics import read_metrics
+from rir_jax.workdir import Workdir
+
+# Okabe and Ito's colours, told apart with any kind of colour vision; line styles differ too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+STYLES = ("-", "--", "-.", ":")
+
+
+def draw(table: Table, results: list[Result]) -> dict[str, bytes]:
+    """PNGs by file name: "curves.png", and "depth.png" or "ablation.png" where asked for."""
+    finished = [result for result in results if result.summaries]
+    pictures = {}
+    if finished:
+        pictures["curves.png"] = _png(lambda axes: _curves(axes, finished), table.title)
+        if table.figure == "depth":
+            pictures["depth.png"] = _png(lambda axes: _depth(axes, finished), table.title)
+        if table.figure == "ablation":
+            for result in finished:
+                name = f"ablation_{result.summaries[0]['model']}.png"
+                title = f"{table.title}, {result.row.label}"
+                pictures[name] = _png(lambda axes, r=result: _ablation(axes, r), title)
+    return pictures
+
+
+def _png(paint: Callable, title: str) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    paint(axes)
+    axes.set_title(title)
+    axes.grid(alpha=0.25, linewidth=0.4)
+    axes.legend(frameon=False, fontsize="small")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return buffer.getvalue()
+
+
+def _curves(axes, results):
+    """Error on the split that is reported on, by epoch, of each row's first seed."""
+    for number, result in enumerate(results):
+        first = min(
+            result.workdir.glob("seed_*/summary.json"), key=lambda p: int(p.parent.name[5:])
+        )
+        records = [r for r in read_metrics(Workdir(first.parent)) if r["split"] != "train"]
+        axes.plot(
+            [record["epoch"] for record in records],
+            [100 * (1 - record["accuracy"]) for record in records],
+            color=COLOURS[number % len(COLOURS)],
+            linestyle=STYLES[number // len(COLOURS) % len(STYLES)],
+            label=result.row.label,
+        )
+    axes.set(xlabel="epoch", ylabel="error, %", yscale="log")
+
+
+def _depth(axes, results):
+    """Error against layers a block, a line a family (Fig. 4)."""
+    families = {}
+    for result in results:
+        family = result.row.label.split(",")[0]
+        errors = [100 - accuracy for accuracy in result.accuracies]
+        layers = result.row.fields["model.layers_per_block"]
+        families.setdefault(family, []).append((layers, errors))
+    for number, (family, points) in enumerate(families.items()):
+        axes.errorbar(
+            [layers for layers, _ in points],
+            [statistics.mean(errors) for _, errors in points],
+            yerr=[statistics.stdev(e) if len(e) > 1 else 0 for _, e in points],
+            color=COLOURS[number],
+            linestyle=STYLES[number],
+            marker="os"[number % 2],
+            capsize=3,
+            label=family,
+        )
+    axes.set(xlabel="layers a block", ylabel="error, %")
+
+
+def _ablation(axes, result):
+    """Accuracy with one stream of one block zeroed, by block (Fig. 3)."""
+    found = json.loads((result.workdir / "ablation.json").read_text())
+    blocks = list(found["blocks"])
+    for number, stream in enumerate(("residual", "transient")):
+        axes.plot(
+            range(len(blocks)),
+            [100 * found["blocks"][block][stream] for block in blocks],
+            color=COLOURS[number],
+            linestyle=STYLES[number],
+            marker="os"[number],
+            label=f"{stream} stream zeroed (everywhere: {100 * found['everywhere'][stream]:.1f} %)",
+        )
+    axes.axhline(100 * found["none"], color="0.4", linewidth=1, label="whole network")
+    axes.set(ylabel="test accuracy, %", ylim=(0, 100))
+    axes.set_xticks(range(len(blocks)), [name.replace("_", "\n") for name in blocks], fontsize=6)

@@ -1,0 +1,114 @@
+"""A table's results: Markdown and CSV beside the paper's figures, and where each comes from."""
+
+import csv
+import io
+import statistics
+from typing import Any
+
+from etils import epath
+
+from experiments import figures
+from experiments.runner import Result
+from experiments.table import Table
+from rir_jax.workdir import Workdir
+
+_COLUMNS = (
+    "model",
+    "seeds",
+    "accuracy",
+    "deviation",
+    "paper",
+    "sure",
+    "difference",
+    "parameters",
+    "device",
+    "commit",
+    "workdir",
+)
+
+
+def write_report(table: Table, results: list[Result], folder: epath.PathLike) -> str:
+    """Writes ``table.md``, ``table.csv``, ``curves.png`` and the table's figure to a folder.
+
+    Returns:
+      The Markdown.
+    """
+    home = Workdir(folder)
+    home.path.mkdir(parents=True, exist_ok=True)
+    rows = [_row(result) for result in results]
+    home.write_bytes("table.csv", _csv(rows).encode())
+    pictures = figures.draw(table, results)
+    for name, content in pictures.items():
+        home.write_bytes(name, content)
+    text = _markdown(table, results, rows, pictures)
+    home.write_bytes("table.md", text.encode())
+    return text
+
+
+def _row(result: Result) -> dict[str, Any]:
+    values, paper = result.accuracies, result.row.paper
+    mean = statistics.mean(values) if values else None
+    first = result.summaries[0] if values else {}
+    return {
+        "model": result.row.label,
+        "seeds": len(values),
+        "accuracy": _rounded(mean),
+        "deviation": _rounded(statistics.stdev(values)) if len(values) > 1 else None,
+        "paper": paper.accuracy if paper else None,
+        "sure": paper.sure if paper else None,
+        "difference": _rounded(mean - paper.accuracy) if values and paper else None,
+        "parameters": first.get("num_params"),
+        "device": first.get("device"),
+        "commit": first.get("commit"),
+        "workdir": str(result.workdir.name),
+    }
+
+
+def _rounded(value):
+    return None if value is None else round(value, 2)
+
+
+def _csv(rows):
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _markdown(table, results, rows, pictures):
+    lines = [f"# {table.title}", ""]
+    if table.note:
+        lines += [table.note, ""]
+    lines += [
+        "| model | accuracy, % | seeds | paper, % | how sure | difference |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        accuracy = "" if row["accuracy"] is None else f"{row['accuracy']:.2f}"
+        if row["deviation"] is not None:
+            accuracy += f" ± {row['deviation']:.2f}"
+        paper = "" if row["paper"] is None else f"{row['paper']:.2f}"
+        difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
+        cells = (row["model"], accuracy, row["seeds"], paper, row["sure"] or "", difference)
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    lines += ["", f"Accuracy of the last epoch on the {_split(results)} split; ± is one sample"]
+    lines += [
+        "deviation over seeds. How sure: A, the paper says so; B, two of its readers do; C, not"
+    ]
+    lines += ["to be taken for the paper's.", ""]
+    lines += [f"![{name[:-4]}]({name})" for name in pictures]
+    lines += ["", "| model | workdir | commit | device | parameters |", "|---|---|---|---|---|"]
+    for row in rows:
+        cells = (row["model"], row["workdir"], row["commit"], row["device"], row["parameters"])
+        lines.append("| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |")
+    for result in results:
+        if result.failure:
+            lines += ["", f"{result.row.label} failed: {result.failure}"]
+    return "\n".join(lines) + "\n"
+
+
+def _split(results):
+    summaries = [summary for result in results for summary in result.summaries]
+    held_out = any("validation_accuracy" in summary for summary in summaries)
+    return "held-out validation" if held_out else "whole test"

@@ -1,0 +1,72 @@
+"""Makes a table or figure of the paper: python -m experiments.run --table=cifar10 --workdir=DIR
+
+Running the same command again goes on where it stopped. The report, beside the paper's figures,
+is printed and written to DIR/report.
+"""
+
+import json
+
+from absl import flags
+
+from experiments import plan, report, table
+from experiments.ablate import ablate_results
+from experiments.runner import run_table
+from rir_jax import cli
+from rir_jax import config as configs
+from rir_jax.errors import InputError
+
+FLAGS = flags.FlagValues()
+_TABLE = flags.DEFINE_string("table", None, f"One of {', '.join(table.list_tables())}.", FLAGS)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs and the report.", FLAGS)
+_SEEDS = flags.DEFINE_integer("seeds", 1, "Runs a row, of seeds 0, 1, ...", 1, None, FLAGS)
+_TIME_LIMIT = flags.DEFINE_string("time_limit", None, "Such as 9m: ends at a checkpoint.", FLAGS)
+_SCALE = flags.DEFINE_enum("scale", "full", ["full", "small"], "small: minutes on a CPU.", FLAGS)
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "List rows and their cost, run nothing.", FLAGS)
+_SET = flags.DEFINE_multi_string(
+    "set", [], "A config field over all rows: --set=dataset.data_dir=DIR", FLAGS
+)
+
+
+def main(arguments: list[str]) -> None:
+    cli.no_arguments(arguments)
+    if not _TABLE.value:
+        raise InputError(f"--table is missing; allowed: {', '.join(table.list_tables())}")
+    chosen = table.get_table(_TABLE.value).at_scale(_SCALE.value)
+    overrides = dict(_override(text) for text in _SET.value)
+    cli.use_compilation_cache()
+    if _DRY_RUN.value:
+        _print_plan(plan.plan(chosen, _SEEDS.value, overrides))
+        return
+    if not _WORKDIR.value:
+        raise InputError("--workdir is missing; see --help")
+    limit = None if _TIME_LIMIT.value is None else configs.seconds(_TIME_LIMIT.value)
+    if limit is not None and not limit > 0:
+        raise InputError(f"--time_limit is {_TIME_LIMIT.value!r}; allowed: such as 540, 9m or 1.5h")
+    results, whole = run_table(chosen, _WORKDIR.value, _SEEDS.value, overrides, limit)
+    if chosen.figure == "ablation":
+        ablate_results(results)
+    print(report.write_report(chosen, results, f"{_WORKDIR.value}/report"))
+    if not whole:
+        print("Stopped before the end; the same command goes on from here.")
+
+
+def _override(text):
+    """ "train.epochs=3" to ("train.epochs", 3)."""
+    path, equals, value = text.partition("=")
+    if not equals or path not in configs.FIELDS:
+        raise InputError(f"--set is {text!r}; allowed: FIELD=VALUE with a field of the config")
+    return path, configs.parse_text(path, value)
+
+
+def _print_plan(rows):
+    print(f"{'model':42} {'parameters':>11} {'GFLOP/image':>12} {'images':>12} {'hours here':>11}")
+    for row in rows:
+        print(
+            f"{row['model']:42} {row['parameters']:11,} {row['gflops_per_image']:12.3f} "
+            f"{row['images']:12,} {row['hours']:11.2f}"
+        )
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    cli.start(main, FLAGS)

@@ -1,0 +1,123 @@
+"""Runs the rows of a table: resumes, skips what is finished, survives a row that fails."""
+
+import dataclasses
+import json
+import logging
+import subprocess
+import time
+from typing import Any
+
+from etils import epath
+
+from experiments.table import Row, Table, folder_name
+from rir_jax import config as configs
+from rir_jax.errors import InputError, RunError
+from rir_jax.training.loop import train_and_evaluate
+from rir_jax.workdir import Workdir
+
+_log = logging.getLogger("rir_jax.experiments")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What became of a row.
+
+    Attributes:
+      row: of the table.
+      workdir: of its runs.
+      summaries: of its finished runs, one a seed.
+      failure: why it could not be finished, in words; None if it was, or can be gone on with.
+    """
+
+    row: Row
+    workdir: epath.Path
+    summaries: tuple[dict[str, Any], ...]
+    failure: str | None = None
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Of the finished runs, in percent."""
+        splits = ("test_accuracy", "validation_accuracy")
+        return [100 * s[split] for s in self.summaries for split in splits if split in s]
+
+
+def run_table(
+    table: Table,
+    workdir: epath.PathLike,
+    seeds: int,
+    overrides: dict[str, Any],
+    time_limit: float | None = None,
+) -> tuple[list[Result], bool]:
+    """Trains what is left to train of a table.
+
+    Args:
+      table: at its scale.
+      workdir: a folder for each row is made in it; tables may share a workdir, and then rows of
+        the same config share their runs.
+      seeds: runs a row, of seeds 0, 1, ...
+      overrides: config fields over all rows, such as the folder of the data.
+      time_limit: seconds, after which the run at hand ends at a checkpoint.
+
+    Returns:
+      A result for each row, and whether all that could be finished is.
+
+    Raises:
+      InputError: a field that is not allowed (before anything is run).
+    """
+    root = epath.Path(workdir).expanduser()
+    deadline = None if time_limit is None else time.monotonic() + time_limit
+    configs_of_rows = [table.config(row, overrides) for row in table.rows]
+    for config in configs_of_rows:
+        configs.validate(config)
+    folders = [root / folder_name(config) for config in configs_of_rows]
+    failures, stopped = {}, False
+    for seed in range(seeds):  # a first seed of every row before a second of any
+        for number, (row, config) in enumerate(zip(table.rows, configs_of_rows, strict=True)):
+            if stopped or number in failures:
+                continue
+            label = f"row {number + 1} of {len(table.rows)}, {row.label}, seed {seed}"
+            try:
+                stopped = not _run(config, folders[number], seed, label, deadline)
+            except (InputError, RunError) as error:
+                failures[number] = str(error)
+                _log.warning("%s failed: %s", label, error)
+    results = [
+        Result(row, folder, tuple(_summaries(folder)), failures.get(number))
+        for number, (row, folder) in enumerate(zip(table.rows, folders, strict=True))
+    ]
+    return results, not stopped
+
+
+def _run(config, folder, seed, label, deadline):
+    """Goes on with one run. Returns whether it is finished."""
+    workdir = folder / f"seed_{seed}"
+    if Workdir(workdir).summary() is not None:
+        return True
+    config = configs.from_flat({**configs.flatten(config), "seed": seed})
+    if deadline is not None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        config.train.time_limit = f"{left:.3f}"
+    summary = train_and_evaluate(config, workdir, label)
+    if summary is not None:
+        _note_origin(workdir)
+    return summary is not None
+
+
+def _note_origin(workdir):
+    """The commit that a run was finished with, beside its summary."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    origin = {"commit": described.stdout.strip() or None}
+    Workdir(workdir).write_json("origin.json", origin)
+
+
+def _summaries(folder):
+    for path in sorted(folder.glob("seed_*/summary.json"), key=lambda p: int(p.parent.name[5:])):
+        origin = path.parent / "origin.json"
+        yield {
+            **json.loads(path.read_text()),
+            **(json.loads(origin.read_text()) if origin.exists() else {}),
+        }

@@ -1,0 +1,16 @@
+"""Whether the identity is taken off before the L2 penalty."""
+
+from experiments.table import Row, Table
+
+TABLE = Table(
+    name="l2",
+    title="The L2 penalty, with the partial identity taken off or not",
+    rows=tuple(
+        Row(
+            f"{family}, {words}",
+            {"model.name": f"{name}32", "optimizer.decay_identity": decayed},
+        )
+        for family, name in (("ResNet Init", "resnet_init"), ("RiR", "rir"))
+        for words, decayed in (("taken off", False), ("left in", True))
+    ),
+)

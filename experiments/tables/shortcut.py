@@ -1,0 +1,26 @@
+"""Where readers of the paper disagree: our choices against theirs, one at a time."""
+
+from experiments.table import Row, Table
+
+
+def _row(label, **fields):
+    return Row(label, {f"model.{name}": value for name, value in fields.items()})
+
+
+TABLE = Table(
+    name="shortcut",
+    title="Shortcuts, strides and heads of the RiR",
+    fields={"model.name": "rir32"},
+    rows=(
+        _row("ours"),
+        _row("outer shortcut after the last ReLU", outer_shortcut="post_relu"),
+        _row("outer shortcut before the batch norm", outer_shortcut="pre_norm"),
+        _row("no outer shortcut", outer_shortcut="none"),
+        _row("1x1 projection where shapes change", shortcut="projection"),
+        _row("stride in the last layer of a block", stride_layer="last"),
+        _row("head of 1x1 convolution", head="conv"),
+        _row("head of 1x1 convolution and ReLU", head="conv", head_relu=True),
+        _row("biased convolutions", use_bias=True),
+    ),
+    note="Without the outer shortcut a network is what the paper calls ResNet Init.",
+)

@@ -1,0 +1,133 @@
+"""The layers of a network, with what each costs: found by running it on shapes alone."""
+
+import dataclasses
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rir_jax.models.layers import Conv, GeneralizedConv
+from rir_jax.models.network import Network
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A layer with weights of a network, on one image.
+
+    Attributes:
+      name: path of its module, such as "stage1_block1/conv1".
+      kind: in words.
+      input_shape, output_shape: ``(H, W, C)``, or ``(C,)``.
+      parameters: trainable ones; those of a batch norm after it count here.
+      macs: multiplications, each with its addition, in convolutions and matrix products. Batch
+        norms, shortcuts and ReLUs do not count: for inference they can be folded away or are
+        additions.
+    """
+
+    name: str
+    kind: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+
+
+def layers_of(model: Network, image_shape: tuple[int, int, int] = (32, 32, 3)) -> list[Layer]:
+    """The layers of a network, from the image on. Computes nothing.
+
+    Args:
+      model: any network of this package.
+      image_shape: ``(H, W, C)``.
+
+    >>> import rir_jax
+    >>> layers = layers_of(rir_jax.create_model("rir32"))
+    >>> len(layers), sum(layer.parameters for layer in layers)
+    (32, 464154)
+    """
+    found: list[Layer] = []
+
+    def watch(call, args, kwargs, context):
+        y = call(*args, **kwargs)
+        module = context.module
+        if context.method_name != "__call__":
+            return y
+        if isinstance(module, Conv | nn.Dense):
+            found.append(_layer(module, args[0], y))
+        elif isinstance(module, nn.BatchNorm):
+            found[-1] = dataclasses.replace(
+                found[-1],
+                kind=f"{found[-1].kind}, batch norm",
+                parameters=found[-1].parameters + _count(module),
+            )
+        return y
+
+    def run(images):
+        with nn.intercept_methods(watch):
+            return model.init(jax.random.key(0), images)
+
+    jax.eval_shape(run, jax.ShapeDtypeStruct((1, *image_shape), jnp.dtype(model.dtype)))
+    return found
+
+
+def _layer(module, x, y):
+    count = _count(module)
+    shapes = x.shape[1:], y.shape[1:]
+    if isinstance(module, nn.Dense):
+        return Layer(_name(module), "dense", *shapes, count, x.shape[-1] * y.shape[-1])
+    kind = "generalized" if isinstance(module, GeneralizedConv) else "convolution"
+    kind = f"{kind} {module.kernel_size}x{module.kernel_size}"
+    if module.stride > 1:
+        kind += f", stride {module.stride}"
+    macs = module.kernel_size**2 * x.shape[-1] * math.prod(y.shape[1:])
+    return Layer(_name(module), kind, *shapes, count, macs)
+
+
+def _name(module):
+    return "/".join(module.path)
+
+
+def _count(module):
+    return sum(leaf.size for leaf in jax.tree.leaves(module.variables["params"]))
+
+
+def table(layers: list[Layer]) -> str:
+    """Layers as lines of text, with their shares of the multiplications and a last line of sums.
+
+    >>> import rir_jax
+    >>> model = rir_jax.create_model("cnn32", widths=(16,), blocks=(1,), layers_per_block=1)
+    >>> print(table(layers_of(model)))
+    layer                layer type                   input     output    parameters       MACs   share
+    stem_conv            convolution 3x3, batch norm  32x32x3   32x32x16         464    442,368  15.8 %
+    stage1_block1/conv1  convolution 3x3, batch norm  32x32x16  32x32x16       2,336  2,359,296  84.2 %
+    head_dense           dense                        16        10               170        160   0.0 %
+    3 layers                                                                   2,970  2,801,824
+    """  # noqa: E501  (it is a wide table)
+    macs = sum(layer.macs for layer in layers)
+    rows = [("layer", "layer type", "input", "output", "parameters", "MACs", "share")]
+    rows += [
+        (
+            layer.name,
+            layer.kind,
+            _shape(layer.input_shape),
+            _shape(layer.output_shape),
+            f"{layer.parameters:,}",
+            f"{layer.macs:,}",
+            f"{100 * layer.macs / macs:.1f} %",
+        )
+        for layer in layers
+    ]
+    parameters = sum(layer.parameters for layer in layers)
+    rows.append((f"{len(layers)} layers", "", "", "", f"{parameters:,}", f"{macs:,}", ""))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < 4 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _shape(shape):
+    return "x".join(map(str, shape))

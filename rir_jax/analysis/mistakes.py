@@ -1,0 +1,105 @@
+"""What a network gets wrong, as pictures: the confusion matrix and the worst mistakes."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+_MANY = 20  # classes, from which on numbers no longer fit into the cells
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """How often each class (row) was taken for each (column), int ``[num_classes] * 2``.
+
+    >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
+    [[1, 0], [1, 1]]
+    """
+    cells = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+    return cells.reshape(num_classes, num_classes)
+
+
+def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -> bytes:
+    """A confusion matrix as a PNG: rows are coloured by their shares, cells hold the counts."""
+    count = len(class_names)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = 3.2 + (0.42 if count <= _MANY else 0.14) * count
+    figure = _figure((side + 0.6, side))
+    axes = figure.subplots()
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    size = 8 if count <= _MANY else 6
+    axes.set_xticks(range(count), class_names, rotation=90, fontsize=size)
+    axes.set_yticks(range(count), class_names, fontsize=size)
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    if count <= _MANY:
+        for row, column in zip(*np.nonzero(matrix), strict=True):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            number = f"{matrix[row, column]:,}"
+            axes.text(column, row, number, ha="center", va="center", color=color, fontsize=7)
+    figure.colorbar(picture, ax=axes, shrink=0.8, label="share of the true class")
+    return _png(figure)
+
+
+def worst_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int = 24) -> np.ndarray:
+    """Indices of the wrong predictions that were made with most certainty, the worst first.
+
+    >>> probabilities = np.array([[0.1, 0.9], [0.8, 0.2], [0.4, 0.6]])
+    >>> worst_mistakes(np.array([0, 1, 1]), probabilities).tolist()
+    [0, 1]
+    """
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
+    certainty = probabilities[wrong].max(axis=1)
+    return wrong[np.argsort(-certainty, kind="stable")][:count]
+
+
+def draw_mistakes(
+    images: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    title: str,
+) -> bytes:
+    """The worst mistakes as a PNG, each with what it is, what it was taken for and how surely.
+
+    Args:
+      images: uint8 ``[N, H, W, C]``, all of a split.
+      labels: int ``[N]``.
+      probabilities: float ``[N, len(class_names)]``.
+      class_names: one for each column.
+      title: of the picture.
+    """
+    worst = worst_mistakes(labels, probabilities)
+    columns = 6
+    rows = max(1, -(-len(worst) // columns))
+    figure = _figure((columns * 1.7, 0.8 + rows * 2.05))
+    for axes in figure.subplots(rows, columns, squeeze=False).ravel():
+        axes.set_axis_off()
+    for axes, index in zip(figure.axes, worst, strict=False):
+        image = images[index]
+        axes.imshow(np.repeat(image, 4 - image.shape[-1], axis=-1)[..., :3])
+        taken = probabilities[index].argmax()
+        axes.set_title(
+            f"{class_names[labels[index]]}, taken for\n{class_names[taken]}: "
+            f"{100 * probabilities[index, taken]:.1f} %",
+            fontsize=8,
+        )
+    wrong = int((probabilities.argmax(axis=1) != labels).sum())
+    shown = f"the {len(worst)} most certain of {wrong:,} mistakes"
+    if wrong == len(worst):
+        shown = f"all {wrong} mistakes" if wrong else "no mistake"
+    figure.suptitle(f"{title}: {shown}")
+    return _png(figure)
+
+
+def _figure(size):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return buffer.getvalue()

@@ -1,0 +1,67 @@
+"""Describes a network: python -m rir_jax.describe --model=rir18_wide [--svg=FILE]
+
+Prints its layers with shapes, parameters and multiplications; --svg draws it, with its streams,
+their crossings and both shortcuts. Any config will do: --config=FILE [--config.model.FIELD=VALUE].
+"""
+
+import math
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from rir_jax import cli
+from rir_jax import config as configs
+from rir_jax.errors import InputError
+
+FLAGS = flags.FlagValues()
+_MODEL = flags.DEFINE_string("model", None, "Name of a network.", FLAGS)
+_CONFIG = config_flags.DEFINE_config_file("config", None, "File with a get_config().", FLAGS)
+_CLASSES = flags.DEFINE_integer("num_classes", 10, "Outputs.", 1, flag_values=FLAGS)
+_SHAPE = flags.DEFINE_string("image_shape", "32,32,3", "Height, width, channels.", FLAGS)
+_SVG = flags.DEFINE_string("svg", None, "File for a picture.", FLAGS)
+
+
+def main(arguments: list[str]) -> None:
+    cli.no_arguments(arguments)
+    name, fields = _choice()
+    shape = _image_shape(_SHAPE.value)
+    from rir_jax.analysis.drawing import draw_network
+    from rir_jax.analysis.layers import layers_of, table
+    from rir_jax.models.zoo import create_model
+
+    try:
+        model = create_model(name, _CLASSES.value, **fields)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    print(table(layers_of(model, shape)))
+    if _SVG.value:
+        try:
+            pathlib.Path(_SVG.value).write_text(draw_network(model, shape, name))
+        except OSError as error:
+            raise InputError(f"--svg={_SVG.value} cannot be written: {error}") from None
+
+
+def _choice():
+    """The name and the fields of the network that is asked for."""
+    if bool(_MODEL.value) == _CONFIG.present:
+        raise InputError("--model or --config is needed; allowed: one of them, see --help")
+    if _MODEL.value:
+        return _MODEL.value, {}
+    config = cli.loaded_config(_CONFIG)
+    configs.validate(config)
+    return config.model.name, configs.model_fields(config)
+
+
+def _image_shape(text):
+    try:
+        shape = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        shape = ()
+    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > 2**31:
+        raise InputError(f"--image_shape is {text!r}; allowed: height,width,channels, as 32,32,3")
+    return shape
+
+
+if __name__ == "__main__":
+    cli.start(main, FLAGS)

@@ -1,0 +1,79 @@
+"""Takes a trained network out: python -m rir_jax.export --workdir=DIR --output=FILE
+
+FILE is the inference function with its weights and preprocessing, for any batch size, which runs
+wherever jax and flatbuffers are installed (jax.export). --weights=FOLDER writes the weights alone,
+as safetensors with a JSON description.
+"""
+
+from absl import flags
+
+from rir_jax import cli
+from rir_jax.errors import InputError
+
+FLAGS = flags.FlagValues()
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.", FLAGS)
+_OUTPUT = flags.DEFINE_string("output", None, "File for the inference function.", FLAGS)
+_PLATFORMS = flags.DEFINE_list(
+    "platforms", ["cpu", "cuda", "tpu"], "That the function shall run on.", flag_values=FLAGS
+)
+_WEIGHTS = flags.DEFINE_string("weights", None, "Folder for the weights alone.", FLAGS)
+
+
+def main(arguments: list[str]) -> None:
+    cli.no_arguments(arguments)
+    if not _WORKDIR.value:
+        raise InputError("--workdir is missing; see --help")
+    if not (_OUTPUT.value or _WEIGHTS.value):
+        raise InputError("--output and --weights are missing; allowed: one of them, or both")
+    cli.use_compilation_cache()
+    from rir_jax.training.trained import load_finished
+
+    model, variables, info = load_finished(_WORKDIR.value)
+    if _OUTPUT.value:
+        print(write_function(model, variables, info, _OUTPUT.value, _PLATFORMS.value))
+    if _WEIGHTS.value:
+        print(write_weights(model, variables, info, _WEIGHTS.value))
+
+
+def write_function(model, variables, info, path: str, platforms: list[str]) -> str:
+    """Writes the inference function, reads it back and compares; what came of it, in words."""
+    import jax
+
+    from rir_jax.interop import exported
+
+    if info.config.compute_dtype is None:  # whatever machine exports: the more exact type
+        model = model.clone(dtype=jax.numpy.float32)
+    size = exported.write(exported.export(model, variables, info, platforms), info, path)
+    count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    text = (
+        f"{path}: {size / 1e6:.2f} MB, {count:,} parameters, "
+        f"uint8 [N, {', '.join(map(str, info.image_shape))}] to float32 [N, {model.num_classes}], "
+        f"for {', '.join(platforms)}"
+    )
+    if not exported.runs_on(platforms):
+        return f"{text}\nnot compared with the live network: this machine is none of these"
+    function, _ = exported.read(path)
+    found = exported.difference(function, model, variables, info)
+    return (
+        f"{text}\nlargest difference from the live network: {found['difference']:.1e} in logits of "
+        f"up to {found['largest']:.1f}; the same class for {100 * found['agreement']:.1f} % of 64 "
+        "random images"
+    )
+
+
+def write_weights(model, variables, info, folder: str) -> str:
+    """Writes the weights; what was written, in words."""
+    import pathlib
+
+    from rir_jax.interop import weights
+
+    weights.save_pretrained(folder, model, variables, info)
+    sizes = [
+        f"{name} ({(pathlib.Path(folder) / name).stat().st_size / 1e6:.2f} MB)"
+        for name in (weights.WEIGHTS, weights.CONFIG)
+    ]
+    return f"{folder}: {' and '.join(sizes)}"
+
+
+if __name__ == "__main__":
+    cli.start(main, FLAGS)

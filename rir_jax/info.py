@@ -1,0 +1,79 @@
+"""What goes with a trained network, so that its numbers mean something."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from rir_jax.data import augment
+from rir_jax.errors import InputError
+
+_KEPT_AS = {
+    "class_names": lambda names: tuple(map(str, names)),
+    "image_shape": lambda sizes: tuple(map(int, sizes)),
+    "mean": lambda values: np.asarray(values, np.float32),
+    "std": lambda values: np.asarray(values, np.float32),
+}
+_ALLOWED = {
+    "class_names": "a name for each logit",
+    "image_shape": "(H, W, C), of 1 or more each",
+    "mean": "a number for each channel",
+    "std": "a number for each channel",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """Class names and preprocessing of a network.
+
+    Attributes:
+      class_names: one for each logit.
+      image_shape: ``(H, W, C)`` of the images that it was trained on.
+      mean, std: a number for each channel, for pixels from 0 to 255; kept as float32 ``[C]``.
+      dataset: its name.
+      step: training steps taken.
+      config: of the run; None if the network comes from elsewhere.
+
+    Raises:
+      InputError: a mean or deviation that does not fit the channels.
+
+    >>> info = Info(["no", "yes"], (8, 8, 1), mean=[78.0], std=[96.0])
+    >>> info.preprocess(np.full((1, 8, 8, 1), 174, np.uint8))[0, 0, 0].tolist()
+    [1.0]
+    """
+
+    class_names: Sequence[str]
+    image_shape: tuple[int, int, int]
+    mean: Any
+    std: Any
+    dataset: str = ""
+    step: int = 0
+    config: ml_collections.ConfigDict | None = None
+
+    def __post_init__(self):
+        for name, make in _KEPT_AS.items():
+            value = getattr(self, name)
+            try:
+                object.__setattr__(self, name, make(value))
+            except (TypeError, ValueError):
+                raise InputError(f"{name} is {value!r}; allowed: {_ALLOWED[name]}") from None
+        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
+            raise InputError(
+                f"image_shape is {self.image_shape}; allowed: {_ALLOWED['image_shape']}"
+            )
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if value.shape != self.image_shape[-1:] or not np.isfinite(value).all():
+                raise InputError(
+                    f"{name} is {value.tolist()}; allowed: one number for each of "
+                    f"{self.image_shape[-1]} channels"
+                )
+        if not (self.std > 0).all():
+            raise InputError(f"std is {self.std.tolist()}; allowed: more than 0")
+
+    def preprocess(self, images: jax.Array) -> jax.Array:
+        """uint8 images ``[N, H, W, C]`` to what the network takes, float32. Traceable."""
+        return augment.normalize(images, self.mean, self.std)

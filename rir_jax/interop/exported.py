@@ -1,0 +1,191 @@
+"""A trained network as one file that needs nothing but JAX to run.
+
+The file is what ``jax.export`` makes of the folded network with its weights and preprocessing: a
+function from uint8 images ``[N, H, W, C]``, any N, to float32 logits ``[N, num_classes]``, lowered
+for several platforms at once. Where only ``jax`` and ``flatbuffers`` are installed,
+
+    logits = jax.export.deserialize(open("model.jax", "rb").read()).call(images)
+
+A small JSON file beside it, ``model.jax.json``, tells what the numbers mean: class names, shape of
+the images, and the digest of the file.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+
+from rir_jax.errors import InputError
+from rir_jax.inference import Classifier
+from rir_jax.models.fold import fold
+from rir_jax.models.network import Network
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+_ALIASES = {"gpu": ("cuda", "rocm")}
+
+
+def export(
+    model: Network, variables: Any, info: Any, platforms: Sequence[str] = PLATFORMS
+) -> jax.export.Exported:
+    """The folded inference function of a network, with its weights and preprocessing inside.
+
+    Args:
+      model: computes in its own dtype.
+      variables: "params" and "batch_stats".
+      info: the network's `Info`.
+      platforms: of "cpu", "cuda", "tpu" (and "rocm"), those that it shall run on.
+
+    Returns:
+      A function from uint8 images ``[N, H, W, C]``, for every N, to float32 logits; `.call` it,
+      or `.serialize` it.
+
+    Raises:
+      InputError: an unknown platform.
+
+    >>> import rir_jax
+    >>> model = rir_jax.create_model("rir32", widths=(4,), blocks=(1,), stem_width=4)
+    >>> info = rir_jax.Info([str(digit) for digit in range(10)], (8, 8, 1), mean=[80.0], std=[60.0])
+    >>> variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    >>> exported = export(model, variables, info)
+    >>> exported.call(np.zeros((5, 8, 8, 1), np.uint8)).shape
+    (5, 10)
+    """
+    for platform in platforms:
+        if platform not in (*PLATFORMS, "rocm"):
+            raise InputError(
+                f"platform {platform!r} is unknown; allowed: {', '.join(PLATFORMS)}, rocm"
+            )
+    plain, folded = fold(model, variables)
+    weights = jax.device_get(folded)
+
+    def logits(images):
+        return plain.apply(weights, info.preprocess(images))
+
+    (batch_size,) = jax.export.symbolic_shape("N")
+    images = jax.ShapeDtypeStruct((batch_size, *info.image_shape), jnp.uint8)
+    return jax.export.export(jax.jit(logits), platforms=tuple(platforms))(images)
+
+
+def write(exported: jax.export.Exported, info: Any, path: str | os.PathLike) -> int:
+    """Writes an exported function, and PATH.json with what its numbers mean. Returns its bytes.
+
+    Raises:
+      InputError: the files cannot be written there.
+    """
+    path, content = pathlib.Path(path), exported.serialize()
+    described = {
+        "class_names": list(info.class_names),
+        "image_shape": list(info.image_shape),
+        "platforms": list(exported.platforms),
+        "dataset": info.dataset,
+        "jax": jax.__version__,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    text = json.dumps(described, indent=2) + "\n"
+    for target, data in ((path, bytes(content)), (description_path(path), text.encode())):
+        write_whole(target, data)
+    return len(content)
+
+
+def read(path: str | os.PathLike) -> tuple[jax.export.Exported, dict[str, Any]]:
+    """An exported function that runs here, and what PATH.json says of it.
+
+    Raises:
+      InputError: a file is absent or damaged, or was exported for other platforms.
+    """
+    path = pathlib.Path(path)
+    try:
+        content = path.read_bytes()
+        described = json.loads(description_path(path).read_text())
+        digest = described["sha256"]
+        described["class_names"] = tuple(map(str, described["class_names"]))
+        described["image_shape"] = tuple(map(int, described["image_shape"]))
+    except OSError as error:
+        raise InputError(
+            f"exported model {path} cannot be read: {error}; make it with: python -m rir_jax.export"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{description_path(path)} is damaged: {error!r}; export again") from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise InputError(f"exported model {path} does not match its digest; export again")
+    try:
+        exported = jax.export.deserialize(bytearray(content))
+    except Exception as error:  # of another version of JAX: anything
+        raise InputError(f"{path} is no model that JAX {jax.__version__} reads: {error}") from None
+    if not runs_on(exported.platforms):
+        raise InputError(
+            f"exported model {path} is for {', '.join(exported.platforms)}, this machine computes "
+            f"on {jax.default_backend()}; allowed: a model exported with that in --platforms"
+        )
+    return exported, described
+
+
+def classifier(path: str | os.PathLike) -> Classifier:
+    """An exported file as a `Classifier`.
+
+    Raises:
+      InputError: as `read`.
+    """
+    exported, described = read(path)
+    return Classifier(jax.jit(exported.call), described["class_names"], described["image_shape"])
+
+
+def runs_on(platforms: Sequence[str]) -> bool:
+    """Whether this machine's default device is of one of the platforms."""
+    here = jax.default_backend()
+    return not set(platforms).isdisjoint(_ALIASES.get(here, (here,)))
+
+
+def difference(
+    exported: jax.export.Exported, model: Network, variables: Any, info: Any, count: int = 64
+) -> dict[str, float]:
+    """How far an exported function is from its live network, on random images.
+
+    Args:
+      exported: of that network.
+      model, variables, info: the live one.
+      count: images, given to the exported function in two batches of different sizes.
+
+    Returns:
+      "difference" and "largest", of the logits, and "agreement", the part (0 to 1) of the images
+      that get the same class.
+    """
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (count, *info.image_shape), np.uint8)
+    live = np.asarray(
+        jax.jit(lambda v, images: model.apply(v, info.preprocess(images)))(variables, images)
+    )
+    call = jax.jit(exported.call)
+    ours = np.concatenate([call(images[:1]), call(images[1:])])
+    return {
+        "difference": float(np.abs(ours - live).max()),
+        "largest": float(np.abs(live).max()),
+        "agreement": float((ours.argmax(-1) == live.argmax(-1)).mean()),
+    }
+
+
+def description_path(path: str | os.PathLike) -> pathlib.Path:
+    """Where the description of an exported file is: ``model.jax.json`` of ``model.jax``."""
+    return pathlib.Path(f"{path}.json")
+
+
+def write_whole(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    scratch = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_bytes(content)
+        os.replace(scratch, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}") from None

@@ -1,0 +1,147 @@
+"""A network as two plain files: its weights as safetensors, everything else as JSON.
+
+    model.safetensors   "params/stem_conv/kernel", ..., "batch_stats/stem_norm/mean", ...
+    config.json         the network's fields, its class names and its preprocessing
+
+Any library reads them, and reading them runs nobody's code: there is no pickle in either.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from rir_jax.errors import InputError
+from rir_jax.info import Info
+from rir_jax.interop.exported import write_whole
+from rir_jax.models.network import Network
+from rir_jax.models.variables import check_variables
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_FORMAT = "rir_jax 1"
+_PASSED_OVER = ("parent", "name", "dtype", "param_dtype")  # of the module, or of the arrays
+
+
+def save_pretrained(
+    folder: str | os.PathLike, model: Network, variables: dict[str, Any], info: Info
+) -> None:
+    """Writes a network's weights and description into a folder.
+
+    Args:
+      folder: made if need be; files of an earlier call are replaced.
+      model, variables, info: as `rir_jax.load` returns them, or made by hand.
+
+    Raises:
+      ValueError: the variables are not the model's.
+      InputError: the folder cannot be written to, or the class names are not one for each logit.
+
+    >>> import rir_jax, tempfile
+    >>> model = rir_jax.create_model("rir32", widths=(4,), blocks=(1,), stem_width=4)
+    >>> variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    >>> info = rir_jax.Info([str(digit) for digit in range(10)], (8, 8, 1), mean=[80.0], std=[60.0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pretrained(folder, model, variables, info)
+    ...     model, variables, info = from_pretrained(folder)
+    >>> info.class_names[:3]
+    ('0', '1', '2')
+    """
+    check_variables(model, variables)
+    if len(info.class_names) != model.num_classes:
+        raise InputError(
+            f"class_names are {len(info.class_names)}; allowed: {model.num_classes}, one for each "
+            "logit"
+        )
+    kept = {name: variables[name] for name in ("params", "batch_stats")}
+    arrays = flax.traverse_util.flatten_dict(jax.device_get(kept), sep="/")
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    described = {
+        "format": _FORMAT,
+        "model": {
+            field.name: getattr(model, field.name)
+            for field in dataclasses.fields(model)
+            if field.name not in _PASSED_OVER
+        },
+        "class_names": info.class_names,
+        "image_shape": info.image_shape,
+        "mean": info.mean.tolist(),
+        "std": info.std.tolist(),
+        "dataset": info.dataset,
+        "step": info.step,
+    }
+    folder = pathlib.Path(folder)
+    write_whole(folder / WEIGHTS, safetensors.numpy.save(arrays))
+    write_whole(folder / CONFIG, (json.dumps(described, indent=2) + "\n").encode())
+
+
+def from_pretrained(
+    folder: str | os.PathLike, dtype: Any = jnp.float32
+) -> tuple[Network, dict[str, Any], Info]:
+    """Reads what `save_pretrained` wrote.
+
+    Args:
+      folder: of the two files.
+      dtype: type of the computation; parameters keep the type that they were saved in.
+
+    Returns:
+      The model, its variables and an `Info`, as `rir_jax.load`.
+
+    Raises:
+      InputError: a file is absent or damaged, or the weights have other names or shapes than the
+        network's; names the first.
+    """
+    folder = pathlib.Path(folder)
+    described = _read_description(folder / CONFIG)
+    arrays = _read_arrays(folder / WEIGHTS)
+    try:
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in described["model"].items()
+        }
+        model = Network(**fields, dtype=dtype, param_dtype=_param_dtype(arrays))
+        names = ("class_names", "image_shape", "mean", "std", "dataset", "step")
+        info = Info(**{name: described[name] for name in names})
+        if len(info.class_names) != model.num_classes:
+            raise ValueError(f"{len(info.class_names)} class names of {model.num_classes} classes")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{folder / CONFIG}: {reason}") from None
+    try:
+        variables = flax.traverse_util.unflatten_dict(arrays, sep="/")
+        check_variables(model, variables)
+    except (ValueError, TypeError, IndexError) as error:  # names that are no tree, too
+        raise InputError(f"{folder / WEIGHTS}: {error}") from None
+    return model, jax.tree.map(jnp.asarray, variables), info
+
+
+def _param_dtype(arrays):
+    types = {array.dtype for name, array in arrays.items() if name.startswith("params/")}
+    return types.pop() if len(types) == 1 else jnp.float32
+
+
+def _read_description(path):
+    try:
+        described = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON file: {error}") from None
+    if not isinstance(described, dict) or described.get("format") != _FORMAT:
+        raise InputError(f"{path} is no description of a network; allowed: format {_FORMAT!r}")
+    return described
+
+
+def _read_arrays(path):
+    try:
+        return safetensors.numpy.load_file(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no safetensors file: {error}") from None

@@ -1,0 +1,83 @@
+"""Classifies image files: python -m rir_jax.predict --workdir=DIR IMAGE...
+
+PNG, JPEG and WebP files of any size. The network is that of a finished run (--workdir), a file
+that rir_jax.export wrote (--exported), or a folder of safetensors (--weights). With --json, one
+JSON object a file, for programs.
+"""
+
+import json
+import sys
+
+from absl import flags
+
+from rir_jax import cli
+from rir_jax.errors import InputError
+
+FLAGS = flags.FlagValues()
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.", FLAGS)
+_EXPORTED = flags.DEFINE_string("exported", None, "File of an exported network.", FLAGS)
+_WEIGHTS = flags.DEFINE_string("weights", None, "Folder of model.safetensors.", FLAGS)
+_TOP = flags.DEFINE_integer("top", 3, "How many classes of each image.", 1, flag_values=FLAGS)
+_JSON = flags.DEFINE_bool("json", False, "One JSON object a line.", FLAGS)
+_BAR = 30  # characters of a probability of 1
+
+
+def main(arguments: list[str]) -> None:
+    sources = [flag for flag in (_WORKDIR, _EXPORTED, _WEIGHTS) if flag.value]
+    if len(sources) != 1:
+        raise InputError(
+            f"{len(sources)} of --workdir, --exported and --weights given; allowed: one of them"
+        )
+    if not arguments:
+        raise InputError("no image given; allowed: PNG, JPEG and WebP files, see --help")
+    cli.use_compilation_cache()
+    classify = _classifier()
+    for result in classify.predict_files(arguments, _TOP.value):
+        print(json.dumps(result) if _JSON.value else describe(result, _block()))
+
+
+def _classifier():
+    if _EXPORTED.value:
+        from rir_jax.interop import exported
+
+        return exported.classifier(_EXPORTED.value)
+    from rir_jax.inference import classifier
+
+    if _WEIGHTS.value:
+        from rir_jax.interop.weights import from_pretrained
+
+        return classifier(*from_pretrained(_WEIGHTS.value))
+    from rir_jax.training.trained import load_finished
+
+    return classifier(*load_finished(_WORKDIR.value))
+
+
+def describe(result: dict, block: str = "█") -> str:
+    """What is known of one file, as a small table with bars of blocks.
+
+    >>> best = {"name": "3", "index": 3, "probability": 0.5}
+    >>> print(describe({"image": "digit.png", "changes": "", "classes": [best]}, block="#"))
+    digit.png
+      3   50.00 %  ###############
+    """
+    changes = f" ({result['changes']})" if result["changes"] else ""
+    lines = [f"{result['image']}{changes}"]
+    width = max(len(entry["name"]) for entry in result["classes"])
+    for entry in result["classes"]:
+        bar = block * round(_BAR * entry["probability"])
+        line = f"  {entry['name']:{width}}  {100 * entry['probability']:6.2f} %  {bar}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def _block():
+    """What bars are made of, on this terminal."""
+    try:
+        "█".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return "#"
+    return "█"
+
+
+if __name__ == "__main__":
+    cli.start(main, FLAGS)

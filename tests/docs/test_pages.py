@@ -1,0 +1,211 @@
+"""Every code block of the README and of the site runs; the site's pictures are of today's code."""
+
+import json
+import os
+import pathlib
+import runpy
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from PIL import Image, ImageDraw
+
+import rir_jax
+from docs import hooks
+from rir_jax import config as configs
+from rir_jax.analysis.drawing import draw_network
+from tests.data.prepared import prepared
+from tests.docs.pages import blocks, run_page
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = [pathlib.Path("README.md"), pathlib.Path("CONTRIBUTING.md")]
+PAGES += sorted(path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md"))
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory):
+    """A copy of the project, with CIFAR-10 "prepared": 30 small images; and how to run in it."""
+    folder, home = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("home")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "python").symlink_to(ROOT / "tests" / "docs" / "bin" / "python")
+    prepared(home / "tensorflow_datasets")
+    (folder / "DATA").symlink_to(home / "tensorflow_datasets")
+    environment = {
+        **os.environ,
+        "PATH": f"{ROOT / 'tests' / 'docs' / 'bin'}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "PYTHONPATH": str(folder),
+        "RIR_JAX_PYTHON": sys.executable,
+        "XLA_FLAGS": "",
+    }
+    return folder, environment
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_block_runs(page, clone):
+    folder, environment = clone
+    if page.name != "README.md" and not (folder / "runs" / "quickstart" / "summary.json").exists():
+        subprocess.run(["make", "quickstart"], cwd=folder, env=environment, check=True)
+    run_page(folder / page, folder, environment)
+
+
+def _draw(digit, path):
+    """A digit by strokes, light on black, larger than the network's images and not square."""
+    picture = Image.new("L", (120, 160))
+    pen = ImageDraw.Draw(picture)
+    if digit == "0":
+        pen.ellipse((30, 30, 90, 130), outline=255, width=16)
+    else:
+        pen.line((62, 25, 62, 135), fill=255, width=18)
+    picture.save(path)
+
+
+@pytest.mark.long
+def test_from_a_drawn_digit_to_the_exported_file_elsewhere(clone, bare_python, tmp_path):
+    """By the README's own commands."""
+    folder, environment = clone
+    readme = blocks(folder / "README.md")
+    lines = [line for block in readme if block.language == "sh" for line in block.code.splitlines()]
+    if not (folder / "runs" / "quickstart" / "summary.json").exists():
+        subprocess.run(["make", "quickstart"], cwd=folder, env=environment, check=True)
+
+    def run(start):
+        [line] = [line for line in lines if line.startswith(f".venv/bin/python -m {start}")]
+        line = line.replace("docs/assets/digit.png", f"{tmp_path / 'drawn.png'} --json")
+        done = subprocess.run(
+            line,
+            shell=True,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout
+
+    for digit in "01":
+        _draw(digit, tmp_path / "drawn.png")
+        [result] = map(json.loads, run("rir_jax.predict").splitlines())
+        assert result["changes"] == "middle 120x120 of 120x160, resized to 8x8"
+        assert result["classes"][0]["name"] == digit
+    assert "for cpu, cuda, tpu" in run("rir_jax.export")
+    [code] = [block.code for block in readme if "jax.export.deserialize" in block.code]
+    code += "import importlib.util\nprint(logits.shape, importlib.util.find_spec('flax'))\n"
+    bare = {"JAX_PLATFORMS": "cpu", "PATH": ""}
+    done = subprocess.run(
+        [bare_python, "-I", "-c", code],
+        cwd=folder, env=bare, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "(5, 10) None\n"
+
+
+@pytest.mark.long
+def test_the_notebook_runs_on_a_cpu_in_three_minutes(clone):
+    import nbclient
+    import nbformat
+
+    folder, environment = clone
+    notebook = nbformat.read(folder / "notebooks" / "tour.ipynb", 4)
+    where = {"metadata": {"path": str(folder)}}
+    started = time.monotonic()
+    nbclient.NotebookClient(notebook, timeout=180, resources=where).execute(env=environment)
+    assert time.monotonic() - started < 180
+
+
+def test_the_notebook_is_kept_without_outputs():
+    cells = json.loads((ROOT / "notebooks" / "tour.ipynb").read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) >= 5
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_block_says_what_it_is(page):
+    for block in blocks(ROOT / page):
+        if block.language == "python":
+            compile(block.code, f"{page}:{block.line}", "exec")
+
+
+ELSEWHERE = [
+    command
+    for page in PAGES
+    for block in blocks(ROOT / page)
+    if block.elsewhere
+    for command in block.commands()
+]
+
+
+@pytest.mark.parametrize("command", ELSEWHERE, ids=" ".join)
+def test_commands_for_other_machines_are_understood(command, monkeypatch):
+    monkeypatch.setattr(sys, "argv", command)  # where config_flags looks for --config.FIELD
+    path = ROOT.joinpath(*command[0].split(".")).with_suffix(".py")
+    values = runpy.run_path(str(path))["FLAGS"]
+    assert values(command) == command[:1], "no arguments but flags"
+    if "config" in values:
+        configs.validate(values["config"].value)
+
+
+def test_there_are_commands_for_other_machines():
+    assert len(ELSEWHERE) == 3
+
+
+def test_a_block_of_no_language_is_refused(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```\nmake test\n```\n")
+    with pytest.raises(ValueError, match=r"page.md:1: a block of language"):
+        blocks(page)
+
+
+def test_blocks_of_a_page_run_in_order_and_fail_aloud(tmp_path):
+    page = tmp_path / "page.md"
+    environment = dict(os.environ)
+    page.write_text("```python\nx = 1\n```\n```python\nassert x == 1\n```\n```sh\ntest 1 = 1\n```")
+    assert run_page(page, tmp_path, environment) == 3
+    page.write_text("text\n```{.sh .refused}\ntrue\n```\n")
+    with pytest.raises(AssertionError, match="line 2, exit code 0"):
+        run_page(page, tmp_path, environment)
+
+
+def test_every_page_is_in_the_navigation():
+    def listed(entries):
+        for entry in entries:
+            for value in entry.values():
+                yield from [value] if isinstance(value, str) else listed(value)
+
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    pages = {path.relative_to("docs").as_posix() for path in PAGES if path.parts[0] == "docs"}
+    assert set(listed(nav)) == pages
+
+
+def test_source_on_a_page_is_that_of_the_package():
+    text = hooks.source("rir_jax.models.layers.GeneralizedConv.applied_kernel")
+    assert text.splitlines()[0] == "def applied_kernel(self, kernel: jax.Array) -> jax.Array:"
+    assert '"""' not in hooks.source("rir_jax.models.layers.resnet_init")
+    assert hooks.source("rir_jax.models.zoo.FAMILIES").startswith("FAMILIES = {")
+    with pytest.raises(StopIteration):
+        hooks.source("rir_jax.models.layers.NoSuchLayer")
+
+
+@pytest.mark.parametrize("family", ["cnn", "resnet", "resnet_init", "rir"])
+def test_pictures_of_the_families_are_those_of_todays_code(family):
+    model = rir_jax.create_model(f"{family}32", blocks=(1, 1), widths=(16, 32))
+    titles = {"cnn": "CNN", "resnet": "ResNet", "resnet_init": "ResNet Init", "rir": "RiR"}
+    drawn = draw_network(model, title=titles[family])
+    assert (ROOT / "docs" / "assets" / f"{family}.svg").read_text() == drawn
+
+
+def test_the_picture_of_the_front_page_is_that_of_todays_code():
+    drawn = draw_network(rir_jax.create_model("rir18_wide"), title="rir18_wide")
+    assert (ROOT / "docs" / "assets" / "rir18_wide.svg").read_text() == drawn

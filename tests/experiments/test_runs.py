@@ -1,0 +1,143 @@
+"""Tables that are really run, on the digits: resumed, shared, reported, failing in part."""
+
+import csv
+import json
+
+import pytest
+
+from experiments import plan, report, run
+from experiments.runner import Result, run_table
+from experiments.table import Paper, Row, Table, get_table
+from rir_jax.errors import InputError
+from rir_jax.training import objective
+from tests.training.tiny import tiny_config
+
+TINY = {
+    **{f"model.{name}": tiny_config().model[name] for name in ("stem_width", "widths", "blocks")},
+    "dataset.name": "digits",
+    "augment.crop_padding": 1,
+    "train.batch_size": 128,
+    "train.epochs": 1,
+    "mesh.data": 1,
+}
+TABLE = Table(
+    name="tiny",
+    title="Tiny",
+    fields=TINY,
+    rows=(
+        Row("ResNet", {"model.name": "resnet32"}, Paper(50.0, "B")),
+        Row("too large", {"model.name": "rir32", "train.batch_size": 5000}),
+        Row("RiR", {"model.name": "rir32"}),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("table")
+    stopped, whole = run_table(TABLE, workdir, seeds=1, overrides={}, time_limit=1e-9)
+    assert not whole
+    assert not any(result.summaries for result in stopped)
+    results, whole = run_table(TABLE, workdir, seeds=2, overrides={})
+    assert whole
+    return workdir, results
+
+
+def test_a_failing_row_is_named_and_the_others_are_run(finished):
+    _, results = finished
+    assert [len(result.summaries) for result in results] == [2, 0, 2]
+    assert [bool(result.failure) for result in results] == [False, True, False]
+    assert results[1].failure.startswith("train.batch_size is 5000; allowed: up to 1442")
+    assert [summary["seed"] for summary in results[2].summaries] == [0, 1]
+
+
+def test_what_is_finished_is_not_run_again(finished):
+    workdir, results = finished
+    before = {path: path.stat().st_mtime_ns for path in workdir.rglob("summary.json")}
+    again, whole = run_table(TABLE, workdir, seeds=2, overrides={})
+    assert whole
+    assert [result.summaries for result in again] == [result.summaries for result in results]
+    assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("summary.json")}
+
+
+def test_a_field_that_is_not_allowed_stops_before_anything_is_run(tmp_path):
+    with pytest.raises(InputError, match=r"train\.epochs is 0; allowed"):
+        run_table(TABLE, tmp_path / "none", seeds=1, overrides={"train.epochs": 0})
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_report_has_means_deviations_and_origins(finished, tmp_path):
+    _, results = finished
+    text = report.write_report(TABLE, results, tmp_path / "report")
+    first, second = results[0].accuracies
+    mean, deviation = (first + second) / 2, abs(first - second) / 2**0.5
+    table = (tmp_path / "report" / "table.csv").read_text()
+    rows = {row["model"]: row for row in csv.DictReader(table.splitlines())}
+    assert float(rows["ResNet"]["accuracy"]) == pytest.approx(mean, abs=0.006)
+    assert float(rows["ResNet"]["deviation"]) == pytest.approx(deviation, abs=0.006)
+    assert float(rows["ResNet"]["difference"]) == pytest.approx(mean - 50, abs=0.006)
+    assert rows["ResNet"]["workdir"] == results[0].workdir.name
+    assert rows["ResNet"]["device"] == "1 x cpu"
+    assert f"| ResNet | {mean:.2f} ± {deviation:.2f} | 2 | 50.00 | B | {mean - 50:+.2f} |" in text
+    assert "too large failed: train.batch_size is 5000" in text
+    assert (tmp_path / "report" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_ablation_figure_by_the_command_line(tmp_path, monkeypatch, capsys):
+    settings = [f"--set={name}={value}" for name, value in TINY.items()]
+    command = ["run", "--table=ablation", f"--workdir={tmp_path}", *settings, "--scale=small"]
+    command += ["--set=dataset.num_train=256", "--set=dataset.num_test=64"]
+    monkeypatch.setattr("sys.argv", command)
+    run.FLAGS.unparse_flags()
+    run.cli.start(run.main, run.FLAGS)
+    assert "# Fig. 3: ablating each stream" in capsys.readouterr().out
+    found = json.loads(next(tmp_path.glob("rir32-*/ablation.json")).read_text())
+    assert set(found["blocks"]["stage1_block1"]) == {"residual", "transient"}
+    assert set(found["stream_norms"]) == set(found["filter_norms"]) == {"before", "after"}
+    assert (tmp_path / "report" / "ablation_rir32.png").exists()
+
+
+def test_a_plan_needs_no_data_and_scales_with_depth():
+    narrow = {"model.stem_width": 4, "model.widths": (4, 8), "model.blocks": (1, 1)}
+    depth = get_table("depth")
+    rows = plan.plan(depth, seeds=3, overrides={**narrow, "dataset.data_dir": "absent"})
+    assert [row["model"] for row in rows] == [row.label for row in depth.rows]
+    assert rows[0]["images"] == 3 * 82 * 50_000
+    assert rows[0]["parameters"] == rows[1]["parameters"] < rows[2]["parameters"]
+    assert rows[2]["gflops_per_image"] > 1.5 * rows[0]["gflops_per_image"]
+    assert all(row["hours"] > 0 for row in rows)
+
+
+def test_leaving_the_identity_in_decays_it(monkeypatch):
+    """The row "left in" of the l2 table: weight decay on W + I in place of W."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from rir_jax.models.network import shortcuts
+    from rir_jax.training.setup import build_model, build_optimizer
+
+    table = get_table("l2")
+    for row, factor in zip(table.rows[:2], (0.0, 1.0), strict=True):
+        config = table.config(row, TINY)
+        model = build_model(config, 10)
+        shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))["params"]
+        params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes)
+        optimizer, _ = build_optimizer(config, model, 1)
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+        penalized = objective.penalized(params)
+        expected = jax.tree.map(
+            lambda w, on, s, factor=factor: -0.1 * 1e-4 * (w * on + factor * s),
+            params,
+            penalized,
+            shortcuts(model, params),
+        )
+        jax.tree.map(lambda u, e: np.testing.assert_allclose(u, e, rtol=1e-5), updates, expected)
+    assert float(shortcuts(model, params)["stage2_block1"]["conv1"]["kernel"].sum()) == 2
+
+
+def test_accuracies_are_in_percent_of_whatever_split():
+    row = Row("RiR", {})
+    result = Result(row, None, ({"test_accuracy": 0.5}, {"validation_accuracy": 0.25}))
+    assert result.accuracies == [50.0, 25.0]

@@ -1,0 +1,78 @@
+"""The tables as data: rows that can be run, and the paper's figures as they are known."""
+
+import pytest
+
+from experiments.table import folder_name, get_table, list_tables
+from rir_jax import config as configs
+from rir_jax.errors import InputError
+
+NAMES = ["ablation", "cifar10", "cifar100", "cifar10_32", "depth", "grid", "l2", "shortcut"]
+
+
+def test_there_is_a_file_for_each_table_and_figure():
+    assert list_tables() == NAMES
+    with pytest.raises(InputError, match="'cifar11' is unknown; allowed: ablation, cifar10"):
+        get_table("cifar11")
+
+
+@pytest.mark.parametrize("scale", ["full", "small"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_is_a_config_of_its_own(name, scale):
+    table = get_table(name).at_scale(scale)
+    rows = [table.config(row, {}) for row in table.rows]
+    for config in rows:
+        configs.validate(config)
+    assert len({folder_name(config) for config in rows}) == len(rows) > 0
+    assert len({row.label for row in table.rows}) == len(rows)
+
+
+def test_the_full_tables_are_by_the_papers_recipe():
+    config = get_table("cifar10").config(get_table("cifar10").rows[0], {})
+    assert (config.train.batch_size, config.train.epochs) == (500, 82)
+    assert config.schedule.milestones == (42, 62)
+    assert (config.optimizer.learning_rate, config.optimizer.weight_decay) == (0.1, 1e-4)
+
+
+def test_the_papers_figures_and_how_sure_they_are():
+    figures = {
+        name: [(row.label, row.paper.accuracy, row.paper.sure) for row in get_table(name).rows]
+        for name in ("cifar10", "cifar100")
+    }
+    assert figures == {
+        "cifar10": [
+            ("CNN", 93.64, "C"),
+            ("ResNet", 93.95, "B"),
+            ("ResNet Init", 94.28, "C"),
+            ("RiR", 94.99, "A"),
+        ],
+        "cifar100": [
+            ("CNN", 75.17, "C"),
+            ("ResNet", 76.58, "B"),
+            ("ResNet Init", 75.99, "C"),
+            ("RiR", 77.10, "A"),
+        ],
+    }
+
+
+def test_small_tables_claim_nothing_of_the_paper():
+    for name in NAMES:
+        table = get_table(name).at_scale("small")
+        assert all(row.paper is None for row in table.rows)
+        assert all("32" in table.config(row, {}).model.name for row in table.rows)
+
+
+def test_the_search_never_looks_at_the_test_set():
+    table = get_table("grid")
+    assert {table.config(row, {}).dataset.validation_fraction for row in table.rows} == {0.1}
+
+
+def test_rows_of_the_same_config_share_their_runs():
+    """The depth figure's two layers a block are the 32-layer table's ResNet and RiR."""
+    depth, families = get_table("depth"), get_table("cifar10_32")
+    of_depth = {row.label: folder_name(depth.config(row, {})) for row in depth.rows}
+    of_families = {row.label: folder_name(families.config(row, {})) for row in families.rows}
+    moved = {"dataset.data_dir": "elsewhere", "seed": 3}
+    assert folder_name(families.config(families.rows[3], moved)) == of_families["RiR"]
+    assert of_depth["RiR, 2"] == of_families["RiR"]
+    assert of_depth["ResNet, 2"] == of_families["ResNet"]
+    assert of_depth["RiR, 4"] not in of_families.values()

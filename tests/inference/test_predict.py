@@ -1,0 +1,139 @@
+"""Image files to classes: the network's own answers, whatever the size, format or batch."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import rir_jax
+from rir_jax.data.images import read_image
+from rir_jax.inference import BATCH_SIZE, Classifier, classifier, fit_image
+from tests.commands import assert_one_line
+from tests.training.tiny import tiny_config
+
+
+def _live(loaded, images):
+    model, variables, info = loaded
+    return np.asarray(jax.nn.softmax(model.apply(variables, info.preprocess(images))))
+
+
+def test_files_get_the_probabilities_of_the_live_network(loaded, digits, digit_files):
+    results = classifier(*loaded).predict_files(digit_files, top=10)
+    expected = _live(loaded, digits[:4])
+    for result, path, of_image in zip(results, digit_files, expected, strict=True):
+        assert (result["image"], result["changes"]) == (str(path), "")
+        found = {entry["index"]: entry["probability"] for entry in result["classes"]}
+        assert [found[index] for index in range(10)] == pytest.approx(of_image.tolist(), abs=1e-5)
+        in_order = [entry["probability"] for entry in result["classes"]]
+        assert in_order == sorted(in_order, reverse=True)
+        assert all(entry["name"] == str(entry["index"]) for entry in result["classes"])
+
+
+def test_any_number_of_images_in_batches(loaded, digits):
+    classify = classifier(*loaded)
+    images = digits[: BATCH_SIZE + 3]
+    np.testing.assert_allclose(classify(images), _live(loaded, images), atol=1e-5)
+    assert classify(images[:0]).shape == (0, 10)
+
+
+def test_an_image_is_cut_in_the_middle_and_resized_without_aliasing():
+    image = np.zeros((40, 80, 3), np.uint8)
+    image[:, 20:60] = 200
+    image[::2, 20:60] = 0  # a pattern finer than the small image can show
+    fitted, changes = fit_image(image, (10, 10, 3))
+    assert changes == "middle 40x40 of 80x40, resized to 10x10"
+    assert fitted.shape == (10, 10, 3)
+    assert np.abs(fitted[1:-1].astype(int) - 100).max() <= 20, "the mean, and no black edge"
+
+
+def test_colours_become_grey_only_for_a_grey_network():
+    red = np.zeros((8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    assert fit_image(red, (8, 8, 3))[0][0, 0].tolist() == [255, 0, 0]
+    fitted, changes = fit_image(red, (8, 8, 1))
+    assert (fitted[0, 0].tolist(), changes) == ([76], "")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_formats_and_sizes_on_the_command_line(command, finished, digits, tmp_path, suffix):
+    path = tmp_path / f"large.{suffix}"
+    large = Image.fromarray(np.squeeze(digits[0])).resize((64, 64), Image.Resampling.NEAREST)
+    large.save(path, quality=95)
+    code, out, _ = command("rir_jax.predict", f"--workdir={finished}", "--top=2", path)
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0] == f"{path} (64x64 resized to 8x8)"
+    assert len(lines) == 3
+    assert lines[1].split()[2] == "%"
+    first, second = (float(line.split()[1]) for line in lines[1:])
+    assert first >= second
+
+
+def test_json_for_programs(command, finished, loaded, digits, digit_files):
+    code, out, err = command(
+        "rir_jax.predict", f"--workdir={finished}", "--json", "--top=1", *digit_files
+    )
+    results = [json.loads(line) for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert [result["image"] for result in results] == list(map(str, digit_files))
+    best = [result["classes"][0]["index"] for result in results]
+    assert best == _live(loaded, digits[:4]).argmax(axis=-1).tolist()
+
+
+def test_class_names_come_with_the_checkpoint(digit_files):
+    names = ("cat", "dog")
+    classify = Classifier(lambda images: np.tile([0.0, 3.0], (len(images), 1)), names, (8, 8, 1))
+    best = classify.predict_files(digit_files[:1], top=5)[0]["classes"]
+    assert [entry["name"] for entry in best] == ["dog", "cat"]
+    assert best[0]["probability"] == pytest.approx(1 / (1 + np.exp(-3)))
+
+
+def test_files_are_read_upright_and_whatever_their_mode(tmp_path):
+    path = tmp_path / "image.png"
+    ramp = np.linspace(0, 65535, 12).astype(np.uint16).reshape(3, 4)
+    Image.fromarray(ramp).save(path)
+    np.testing.assert_array_equal(read_image(path)[..., 1], ramp // 256)
+    Image.fromarray(
+        np.dstack([np.full((2, 2, 3), 200), [[255, 0], [0, 255]]]).astype(np.uint8)
+    ).save(path)
+    assert read_image(path)[..., 0].tolist() == [[200, 0], [0, 200]]
+    turned = Image.fromarray(np.array([[0, 255]], np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn it by 90 degrees
+    turned.save(path, exif=exif)
+    assert read_image(path)[..., 0].tolist() == [[0], [255]]
+
+
+def test_what_is_no_image_gets_one_line(command, finished, digit_files, tmp_path):
+    text = tmp_path / "text.png"
+    text.write_text("not an image")
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(digit_files[0].read_bytes()[:60])
+    absent = tmp_path / "absent.png"
+    for path in (text, torn, absent, tmp_path):
+        found = command("rir_jax.predict", f"--workdir={finished}", digit_files[0], path)
+        assert_one_line(found, str(path))
+
+
+def test_mistakes_get_one_line(command, finished, digit_files, tmp_path):
+    image = digit_files[0]
+    cases = [
+        ([f"--workdir={finished}"], "no image given"),
+        ([image], "0 of --workdir, --exported and --weights given; allowed: one of them"),
+        ([f"--workdir={finished}", f"--weights={tmp_path}", image], "2 of --workdir"),
+        ([f"--workdir={tmp_path}", image], f"workdir {tmp_path} holds no run (no config.json)"),
+        ([f"--workdir={finished}", "--top=0", image], "--top=0"),
+    ]
+    for arguments, message in cases:
+        assert_one_line(command("rir_jax.predict", *arguments), message)
+
+
+def test_an_unfinished_run_is_no_finished_model(command, digit_files, tmp_path, capsys):
+    config = tiny_config(train__time_limit="0.001")
+    assert rir_jax.train_and_evaluate(config, tmp_path) is None
+    capsys.readouterr()
+    for arguments in (["rir_jax.predict", digit_files[0]], ["rir_jax.export", "--output=x"]):
+        found = command(arguments[0], f"--workdir={tmp_path}", *arguments[1:])
+        assert_one_line(found, f"workdir {tmp_path} holds no finished run")
