@@ -121,7 +121,7 @@ def bounded(pairs):
 
 
 def train(pairs) -> str:
-    """What becomes of a small run with these overrides: "trained", or "misfits" the data.
+    """What becomes of a small run with these overrides: "trained", or it "misfits" the data.
 
     Raises:
       Exception: whatever comes neither from its input nor from its course.
@@ -131,6 +131,9 @@ def train(pairs) -> str:
     with tempfile.TemporaryDirectory() as folder:
         try:
             config = parse([*bounded(pairs), ("train.epochs", "1"), ("train.time_limit", "1s")])
+            layers = sum(config.model.blocks) * config.model.layers_per_block
+            if layers > 6 or max(config.model.widths) > 64:
+                return "too large to compile for this"
             train_and_evaluate(config, f"{folder}/run")
         except InputError:
             return "misfits"

@@ -48,7 +48,7 @@ def alone(folder):
 
 @pytest.fixture(scope="module")
 def lives(folder):
-    """What became of the processes of a run that ended by its fifth."""
+    """What became of the processes of a run that ended by its fourth."""
     workdir, lives = folder / "attacked", {"workdir": folder / "attacked"}
 
     process = _start_until(workdir, at_write=True)
@@ -63,10 +63,6 @@ def lives(folder):
         said = harness.output(process)
         seconds = time.monotonic() - asked
         lives[number] = (said, process.returncode, seconds, before, harness.steps_of(workdir)[0])
-
-    process = _start_until(workdir)
-    process.kill()
-    harness.output(process)
 
     process = _start(workdir)
     lives["last"] = (harness.output(process), process.returncode)
