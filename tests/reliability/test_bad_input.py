@@ -148,7 +148,7 @@ def test_devices_of_a_mesh():
 
 
 def test_thousands_of_overrides_are_refused_in_a_line_or_accepted_and_train():
-    result = fuzz.attack(cases=2000, steps=2, say=print)
+    result = fuzz.attack(cases=2000, steps=1, say=print)
     assert result["failures"] == 0
     assert result["refused"] > 500
     assert result["accepted"] > 100
