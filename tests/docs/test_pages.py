@@ -158,7 +158,8 @@ def test_commands_for_other_machines_are_understood(command, monkeypatch):
 
 
 def test_there_are_commands_for_other_machines():
-    assert len(ELSEWHERE) == 3
+    modules = {command[0] for command in ELSEWHERE}
+    assert modules == {"rir_jax.train", "experiments.run"}
 
 
 def test_a_block_of_no_language_is_refused(tmp_path):
