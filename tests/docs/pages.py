@@ -26,7 +26,7 @@ class Block:
     def commands(self) -> list[list[str]]:
         """The commands of this package in it: module, then arguments."""
         joined = self.code.replace("\\\n", " ").replace("\n  --", " --").replace("$i", "0")
-        found = re.findall(r"-m (rir_jax\.\w+)([^\n;&|)]*)", joined)
+        found = re.findall(r"-m ((?:rir_jax|experiments)\.\w+)([^\n;&|)]*)", joined)
         return [[module, *arguments.replace('"', " ").split()] for module, arguments in found]
 
     def run(self, folder: pathlib.Path, environment: dict[str, str], before: str) -> None:

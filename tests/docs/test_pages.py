@@ -37,6 +37,9 @@ def clone(tmp_path_factory):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+    trained = ROOT / "runs" / "quickstart"
+    if (trained / "summary.json").exists():  # by make quickstart, which says so when run again
+        shutil.copytree(trained, folder / "runs" / "quickstart")
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "python").symlink_to(ROOT / "tests" / "docs" / "bin" / "python")
     prepared(home / "tensorflow_datasets")
@@ -158,7 +161,8 @@ def test_commands_for_other_machines_are_understood(command, monkeypatch):
 
 
 def test_there_are_commands_for_other_machines():
-    assert len(ELSEWHERE) == 3
+    modules = {command[0] for command in ELSEWHERE}
+    assert modules == {"rir_jax.train", "experiments.run"}
 
 
 def test_a_block_of_no_language_is_refused(tmp_path):
