@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-long test-docs test-peers lint docs wheel clean
+.PHONY: quickstart test test-long test-docs test-peers test-reliability test-full-disk lint docs \
+	wheel clean
 
 quickstart: .venv/run
 	$(BIN)/python -m rir_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
@@ -20,6 +21,16 @@ test-docs: .venv/docs
 # pytorchcv declares torchvision, which its RiR does not need.
 test-peers: .venv/peers
 	$(BIN)/python -m pytest tests/peers
+
+# The long attacks of docs/reliability.md.
+test-reliability: .venv/test
+	$(BIN)/python -m tools.kill --kills=50
+	$(BIN)/python -m tools.fuzz --cases=20000 --steps=20
+	$(BIN)/python -m tools.lost_process
+
+# Needs to be root, to mount a small disk.
+test-full-disk: .venv/test
+	$(BIN)/python -m tools.full_disk
 
 lint: .venv/test
 	$(BIN)/ruff format --check .
