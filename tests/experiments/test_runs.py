@@ -99,10 +99,10 @@ def test_the_ablation_figure_by_the_command_line(tmp_path, monkeypatch, capsys):
 
 def test_a_plan_needs_no_data_and_scales_with_depth():
     narrow = {"model.stem_width": 4, "model.widths": (4, 8), "model.blocks": (1, 1)}
-    depth = get_table("depth")
+    depth = get_table("depth").at_scale("small")
     rows = plan.plan(depth, seeds=3, overrides={**narrow, "dataset.data_dir": "absent"})
     assert [row["model"] for row in rows] == [row.label for row in depth.rows]
-    assert rows[0]["images"] == 3 * 82 * 50_000
+    assert rows[0]["images"] == 3 * 8 * 5000
     assert rows[0]["parameters"] == rows[1]["parameters"] < rows[2]["parameters"]
     assert rows[2]["gflops_per_image"] > 1.5 * rows[0]["gflops_per_image"]
     assert all(row["hours"] > 0 for row in rows)
