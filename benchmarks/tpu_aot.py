@@ -4,9 +4,9 @@
 
 Compiles the body of the training loop as the loop runs it (the batch drawn, augmented, the step
 taken) for one chip of a topology, and the same with four convolutions a generalized layer, as
-Eq. 1 and 2 are usually written. Needs the package libtpu (the extra ``tpu``); a
-compilation takes minutes. FLOPs and bytes are the compiler's own counts, exact and repeatable;
-times are what the chip's published peaks allow, not measurements. The last line is JSON.
+Eq. 1 and 2 are usually written. Needs the package libtpu (the extra ``tpu``); a compilation takes
+minutes. FLOPs and bytes are the compiler's own counts, exact and repeatable; times are what the
+chip's published peaks allow, not measurements. The last line is JSON.
 """
 
 import argparse
