@@ -2,7 +2,8 @@
 
     python -m benchmarks.throughput --model=rir32 --batch_size=128
 
-Needs torch and pytorchcv beside this package (``make test-peers`` installs them). The last line is JSON.
+Needs torch and pytorchcv beside this package (``make test-peers`` installs them). The last line is
+JSON.
 """
 
 import argparse
