@@ -54,18 +54,18 @@ class Contender:
 
 
 def compare(
-    contenders: dict[str, Contender], images: int, rounds: int, seconds: float
+    contenders: dict[str, Contender], amounts: dict[str, float], rounds: int, seconds: float
 ) -> dict[str, dict[str, Any]]:
     """Times contenders in turn.
 
     Args:
       contenders: by name.
-      images: a step.
+      amounts: what a step of each does: so many images, or so many minutes' worth of epochs.
       rounds: how often each is timed, after one round that is not counted.
       seconds: about how long each timing lasts.
 
     Returns:
-      For each: "images_per_second" (median, "least", "most"), "peak_bytes" and its info.
+      For each: amounts a second ("median", "least", "most"), "peak_bytes" and its info.
     """
     steps, rates = {}, {name: [] for name in contenders}
     for name, contender in contenders.items():
@@ -73,11 +73,11 @@ def compare(
         steps[name] = max(1, round(seconds / contender.run(2) * 2))
     for _ in range(rounds):
         for name, contender in contenders.items():
-            rates[name].append(images * steps[name] / contender.run(steps[name]))
+            rates[name].append(amounts[name] * steps[name] / contender.run(steps[name]))
     results = {}
     for name, contender in contenders.items():
         results[name] = {
-            "images_per_second": round(statistics.median(rates[name]), 2),
+            "median": round(statistics.median(rates[name]), 2),
             "least": round(min(rates[name]), 2),
             "most": round(max(rates[name]), 2),
             "peak_bytes": contender.memory(),

@@ -9,6 +9,7 @@ JSON.
 import argparse
 import json
 
+from benchmarks import page
 from benchmarks.rounds import Contender, compare
 
 
@@ -21,7 +22,7 @@ def main() -> None:
     parser.add_argument("--compiled", action="store_true", help="the peer by torch.compile as well")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each timing")
-    parser.add_argument("--markdown", action="store_true", help="print a row of a table as well")
+    parser.add_argument("--markdown", action="store_true", help="put it into docs/performance.md")
     arguments = parser.parse_args()
 
     shared = {
@@ -33,26 +34,27 @@ def main() -> None:
     contenders = {"ours": Contender("Ours", **shared), "peer": Contender("Peer", **shared)}
     if arguments.compiled:
         contenders["peer_compiled"] = Contender("Peer", compiled=True, **shared)
-    results = compare(contenders, arguments.batch_size, arguments.rounds, arguments.seconds)
-    ours = results["ours"]["images_per_second"]
-    best = max(r["images_per_second"] for name, r in results.items() if name != "ours")
-    report = {**shared, **results, "ratio": round(ours / best, 3)}
+    amounts = dict.fromkeys(contenders, arguments.batch_size)
+    results = compare(contenders, amounts, arguments.rounds, arguments.seconds)
+    best = max(result["median"] for name, result in results.items() if name != "ours")
+    report = {**shared, **results, "ratio": round(results["ours"]["median"] / best, 3)}
     if arguments.markdown:
-        print(markdown(report))
+        print(page.add_row("throughput", cells(report), page.machine(results["ours"]["device"])))
     print(json.dumps(report))
 
 
-def markdown(report: dict) -> str:
-    """A row: what, ours, the peer's best, the ratio."""
+def cells(report: dict) -> list[str]:
+    """Of a row: what, images a second, the ratio to the peer's best, memory, first calls."""
     what = "training" if report["training"] else "inference"
-    cells = [f"{report['model']}, {what}, batch {report['batch_size']}, {report['compute_dtype']}"]
-    for name in ("ours", "peer", "peer_compiled"):
-        if name in report:
-            r = report[name]
-            cells.append(f"{r['images_per_second']:,} ({r['least']:,} to {r['most']:,})")
-        else:
-            cells.append("")
-    return f"| {' | '.join(cells)} | {report['ratio']:.2f} | {report['ours']['device']} |"
+    all_three = [report.get(name) for name in ("ours", "peer", "peer_compiled")]
+    there = [result for result in all_three if result]
+    return [
+        f"{report['model']}, {what}, batch {report['batch_size']}, {report['compute_dtype']}",
+        *(page.spread(result) if result else "" for result in all_three),
+        f"**{report['ratio']:.2f}**",
+        " / ".join(page.gigabytes(result["peak_bytes"]) for result in there),
+        " / ".join(f"{result['compile_seconds']:.0f}" for result in there),
+    ]
 
 
 if __name__ == "__main__":

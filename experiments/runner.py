@@ -12,7 +12,10 @@ from etils import epath
 from experiments.table import Row, Table, folder_name
 from rir_jax import config as configs
 from rir_jax.errors import InputError, RunError
-from rir_jax.training.loop import train_and_evaluate
+from rir_jax.parallel import seeds_at_once
+from rir_jax.training.interrupt import StopRequest
+from rir_jax.training.seeds import train_each
+from rir_jax.training.setup import build
 from rir_jax.workdir import Workdir
 
 _log = logging.getLogger("rir_jax.experiments")
@@ -71,13 +74,14 @@ def run_table(
         configs.validate(config)
     folders = [root / folder_name(config) for config in configs_of_rows]
     failures, stopped = {}, False
-    for seed in range(seeds):  # a first seed of every row before a second of any
+    for first in range(seeds):  # a first seed of every row before a second of any
         for number, (row, config) in enumerate(zip(table.rows, configs_of_rows, strict=True)):
-            if stopped or number in failures:
+            lot = _lot(config, first, seeds)
+            if stopped or number in failures or not lot:
                 continue
-            label = f"row {number + 1} of {len(table.rows)}, {row.label}, seed {seed}"
+            label = f"row {number + 1} of {len(table.rows)}, {row.label}"
             try:
-                stopped = not _run(config, folders[number], seed, label, deadline)
+                stopped = not _run(config, folders[number], lot, label, deadline)
             except (InputError, RunError) as error:
                 failures[number] = str(error)
                 _log.warning("%s failed: %s", label, error)
@@ -88,21 +92,30 @@ def run_table(
     return results, not stopped
 
 
-def _run(config, folder, seed, label, deadline):
-    """Goes on with one run. Returns whether it is finished."""
-    workdir = folder / f"seed_{seed}"
-    if Workdir(workdir).summary() is not None:
+def _lot(config, first, seeds):
+    """The seeds of a row that are trained at once from ``first`` on; none within a lot."""
+    batch_size, mesh = config.train.batch_size, config.mesh
+    at_once = mesh.seed or seeds_at_once(seeds, batch_size, mesh.data)
+    return range(first, min(first + at_once, seeds)) if first % at_once == 0 else ()
+
+
+def _run(config, folder, seeds, label, deadline):
+    """Goes on with a row's runs of some seeds. Returns whether they are finished."""
+    folders = {seed: folder / f"seed_{seed}" for seed in seeds}
+    left = [seed for seed in seeds if Workdir(folders[seed]).summary() is None]
+    if not left:
         return True
-    config = configs.from_flat({**configs.flatten(config), "seed": seed})
-    if deadline is not None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return False
-        config.train.time_limit = f"{left:.3f}"
-    summary = train_and_evaluate(config, workdir, label)
-    if summary is not None:
-        _note_origin(workdir)
-    return summary is not None
+    more = {"seed": left[0], "num_seeds": len(left), "mesh.seed": len(left)}
+    config = configs.from_flat({**configs.flatten(config), **more})
+    limit = None if deadline is None else deadline - time.monotonic()
+    if limit is not None and limit <= 0:
+        return False
+    with StopRequest(limit) as stop:
+        summaries = train_each(build(config), Workdir(folder), left, stop, label)
+    if summaries is not None:
+        for seed in left:
+            _note_origin(folders[seed])
+    return summaries is not None
 
 
 def _note_origin(workdir):

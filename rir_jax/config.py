@@ -116,10 +116,12 @@ FIELDS: dict[str, Field] = {
     "checkpoint.every_epochs": _whole(1),
     "checkpoint.keep": _whole(2),
     "mesh.data": _whole(None),
+    "mesh.seed": _whole(None),
 }
 
 INERT_FIELDS = (
     "mesh.data",
+    "mesh.seed",
     "train.time_limit",
     "dataset.data_dir",
     "checkpoint.every_epochs",
@@ -162,6 +164,11 @@ def default_config() -> ml_collections.ConfigDict:
         unset = field.default is None
         holder[name] = config_dict.placeholder(field.type) if unset else field.default
     return config.lock()
+
+
+def of_seed(config: ml_collections.ConfigDict, seed: int) -> ml_collections.ConfigDict:
+    """The config of one seed of a run of several, as of a run of its own."""
+    return from_flat({**flatten(config), "seed": seed, "num_seeds": 1, "mesh.seed": None})
 
 
 def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -221,6 +228,11 @@ def validate(config: ml_collections.ConfigDict) -> None:
         raise InputError(
             f"num_seeds is {config.num_seeds}, from seed {config.seed} on; allowed: up to the last "
             f"seed {2**32 - 1}"
+        )
+    if config.mesh.seed is not None and config.mesh.seed > config.num_seeds:
+        raise InputError(
+            f"mesh.seed is {config.mesh.seed}, seeds at once; allowed: up to num_seeds, "
+            f"{config.num_seeds}"
         )
     try:
         model = zoo.create_model(config.model.name, **model_fields(config))

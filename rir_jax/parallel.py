@@ -11,34 +11,70 @@ from rir_jax.errors import InputError
 
 
 def create_mesh(
-    batch_size: int, data: int | None = None, devices: Sequence[jax.Device] | None = None
+    batch_size: int,
+    data: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    num_seeds: int = 1,
 ) -> Mesh:
-    """A mesh whose axis "data" splits each batch.
+    """A mesh of groups of devices: "seed" numbers the groups, "data" splits a group's batches.
 
     Args:
-      batch_size: images a step, over all devices.
-      data: devices to use; as many as divide the batch when None (500 images on eight devices
+      batch_size: images a step of one seed, over the devices of its group.
+      data: devices of a group; as many as divide the batch when None (500 images on eight devices
         run on five).
       devices: to choose from; all of them when None.
+      num_seeds: trained at once. Each has its own group, or where there are too few devices, as
+        few as can be share one.
 
     Raises:
       InputError: more devices than there are, or a number that does not divide the batch.
     """
     devices = list(devices or jax.devices())
-    if data is None:
-        data = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
-    if data > len(devices):
+    if data is not None and data > len(devices):
         raise InputError(f"mesh.data is {data}; allowed: up to {len(devices)}, the devices here")
+    most = len(devices) // (data or 1)
+    groups = max(n for n in range(1, most + 1) if num_seeds % n == 0)
+    if data is None:
+        of_group = len(devices) // groups
+        data = max(n for n in range(1, of_group + 1) if batch_size % n == 0)
     if batch_size % data:
         raise InputError(
             f"train.batch_size is {batch_size}; allowed: a multiple of mesh.data, {data}"
         )
-    if jax.process_count() > 1 and data != len(devices):
+    used = groups * data
+    if jax.process_count() > 1 and used != len(devices):
+        each = len(devices) // groups
         raise InputError(
-            f"train.batch_size is {batch_size} on {len(devices)} devices of {jax.process_count()} "
-            f"processes; allowed: a multiple of {len(devices)}, so that every process takes part"
+            f"train.batch_size is {batch_size} on {each} devices of {jax.process_count()} "
+            f"processes; allowed: a multiple of {each}, so that every process takes part"
         )
-    return Mesh(np.array(devices[:data]), ("data",))
+    return Mesh(np.array(devices[:used]).reshape(groups, data), ("seed", "data"))
+
+
+def seeds_at_once(
+    num_seeds: int, batch_size: int, data: int | None = None, num_devices: int | None = None
+) -> int:
+    """How many seeds to train at once, unless told: one a group of devices, in even lots.
+
+    Seeds that share a device gain nothing from it: see docs/performance.md.
+
+    Args:
+      num_seeds: in all.
+      batch_size: images a step of one seed.
+      data: devices of a group; None for as many as there are then.
+      num_devices: in all processes; those that are here when None.
+
+    >>> [seeds_at_once(n, 500, num_devices=8) for n in (1, 3, 5, 9)]
+    [1, 3, 5, 5]
+    """
+    num_devices = num_devices or jax.device_count()
+    most = max(1, num_devices // (data or 1))
+    lots = -(-num_seeds // most)
+    even = -(-num_seeds // lots)
+    if jax.process_count() == 1:
+        return even
+    fitting = (n for n in range(1, even + 1) if batch_size * n % num_devices == 0)
+    return max((n for n in fitting if num_devices % n == 0), default=1)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -72,13 +72,19 @@ class Batches:
         """
         epoch, position = step // self.steps_per_epoch, step % self.steps_per_epoch
         chosen = jax.lax.dynamic_slice(permutation, (position * self.size,), (self.size,))
-        by_image = NamedSharding(self.mesh, PartitionSpec("data"))
+        by_image = NamedSharding(_mesh_here(self.mesh), PartitionSpec("data"))
         chosen = jax.lax.with_sharding_constraint(chosen, by_image)
         key = jax.random.fold_in(_key(seed, _AUGMENTATION, epoch), position)
         images = arrays["images"][chosen].reshape(self.size, *self.image_shape)
         images = augment.augment(key, images, self.crop_padding, self.flip)
         images = augment.normalize(images, arrays["mean"], arrays["std"])
         return jax.lax.with_sharding_constraint(images, by_image), arrays["labels"][chosen]
+
+
+def _mesh_here(mesh):
+    """The mesh as seen from where this is traced: within a `jax.shard_map`, that one's view."""
+    view = jax.sharding.get_abstract_mesh()
+    return mesh if view.empty else view
 
 
 def _key(seed, purpose, epoch):

@@ -4,6 +4,8 @@ A training call is one XLA program that loops over steps on the device: draw the
 it, step, keep the metrics. How many steps it takes is an argument, so one compiled program
 serves them all, and how a run is cut into calls changes no bit of its result. The host waits for
 nothing but the metrics, and for those a call late.
+
+Several seeds at once are the same program on several groups of devices (`Engine.num_seeds`).
 """
 
 import dataclasses
@@ -38,27 +40,81 @@ class Engine:
       model: the network.
       optimizer: of its parameters.
       batches: how the training split is cut and augmented; its mesh is the run's.
+      num_seeds: networks that are trained at once. One: states and metrics are its own. Several:
+        each of their arrays is stacked over seeds along a first axis, which the mesh's axis "seed"
+        splits. A group of devices computes for its seed what it would compute for it alone, bit
+        for bit; seeds that share a group go through batched kernels, which sum in another order.
     """
 
     model: nn.Module
     optimizer: optax.GradientTransformation
     batches: Batches
+    num_seeds: int = 1
 
     @property
     def mesh(self) -> jax.sharding.Mesh:
         return self.batches.mesh
 
     def init(self, seed: int) -> TrainState:
-        """A fresh state, on every device of the mesh."""
+        """A fresh state of one seed, on every device of the mesh."""
         create = partial(
             create_train_state, self.model, self.optimizer, image_shape=self.batches.image_shape
         )
         return jax.jit(create, out_shardings=replicated(self.mesh))(np.uint32(seed))
 
     def abstract_state(self) -> TrainState:
-        """Shapes, types and shardings of a state, without one."""
+        """Shapes, types and shardings of a state of one seed, without one."""
         return abstract_train_state(
             self.model, self.optimizer, self.batches.image_shape, replicated(self.mesh)
+        )
+
+    @property
+    def _by_seed(self):
+        """The sharding of what each seed has its own of."""
+        spec = PartitionSpec() if self.num_seeds == 1 else PartitionSpec("seed")
+        return NamedSharding(self.mesh, spec)
+
+    def stack(self, *states: TrainState) -> TrainState:
+        """States of one seed each, ``num_seeds`` of them, to what `train` takes."""
+        return states[0] if self.num_seeds == 1 else self._stack(*states)
+
+    def unstack(self, state: TrainState) -> list[TrainState]:
+        """The inverse of `stack`."""
+        return [state] if self.num_seeds == 1 else self._unstack(state)
+
+    @cached_property
+    def _stack(self):
+        def stack(*states):
+            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+
+        return jax.jit(stack, out_shardings=self._by_seed)
+
+    @cached_property
+    def _unstack(self):
+        def unstack(state):
+            return [jax.tree.map(lambda x, k=k: x[k], state) for k in range(self.num_seeds)]
+
+        return jax.jit(unstack, out_shardings=replicated(self.mesh))
+
+    def _of_each_seed(self, program):
+        """``program(own, shared)`` of one seed, as the program of all; ``own`` is stacked."""
+        if self.num_seeds == 1:
+            return program
+
+        def of_group(own, shared):
+            if jax.tree.leaves(own)[0].shape[0] > 1:
+                return jax.vmap(program, in_axes=(0, None))(own, shared)
+            result = program(jax.tree.map(lambda x: x[0], own), shared)
+            return jax.tree.map(lambda x: x[None], result)
+
+        by_seed = PartitionSpec("seed")
+        return jax.shard_map(
+            of_group,
+            mesh=self.mesh,
+            in_specs=(by_seed, PartitionSpec()),
+            out_specs=by_seed,
+            axis_names={"seed"},  # within a group, the compiler splits batches as ever
+            check_vma=False,
         )
 
     def step(self, state: TrainState, arrays, permutation, seed) -> tuple[TrainState, Any]:
@@ -66,7 +122,8 @@ class Engine:
         images, labels = self.batches.batch(arrays, permutation, seed, state.step)
         return train_step(self.model, self.optimizer, state, images, labels)
 
-    def _steps(self, state, arrays, seed, stop):
+    def _steps(self, own, shared):
+        (state, seed), (arrays, stop) = own, shared
         per_epoch = self.batches.steps_per_epoch
         permutation = self.batches.permutation(seed, state.step // per_epoch)
 
@@ -84,12 +141,25 @@ class Engine:
         """``(state, arrays, seed, stop) -> (state, metrics)``, compiled; the old state is given up.
 
         Trains until step ``stop``, no further than the epoch's end. "loss" and "accuracy" are
-        float32 ``[steps_per_epoch]``, filled in at the positions of the steps taken.
+        float32 ``[steps_per_epoch]``, filled in at the positions of the steps taken. With several
+        seeds, ``seed`` is ``[num_seeds]`` and so is the first axis of all metrics; seeds that are
+        at ``stop`` or beyond it stay where they are.
         """
-        whole = replicated(self.mesh)
-        return jax.jit(self._steps, in_shardings=whole, out_shardings=whole, donate_argnums=0)
+        whole, by_seed = replicated(self.mesh), self._by_seed
 
-    def _evaluate(self, variables, images, labels, mean, std):
+        def train(state, arrays, seed, stop):
+            return self._of_each_seed(self._steps)((state, seed), (arrays, stop))
+
+        return jax.jit(
+            train,
+            in_shardings=(by_seed, whole, by_seed, whole),
+            out_shardings=(by_seed, whole),
+            donate_argnums=0,
+        )
+
+    def _evaluate(self, variables, shared):
+        images, labels, mean, std = shared
+
         def of_batch(batch):
             batch_images, batch_labels = batch
             images = augment.normalize(batch_images, mean, std)
@@ -105,12 +175,18 @@ class Engine:
     def evaluate(self):
         """``(variables, images, labels, mean, std) -> (loss sums, numbers correct)``, by batch.
 
-        Takes what `evaluation_arrays` gives.
+        Takes what `evaluation_arrays` gives. With several seeds, ``[num_seeds, batches]``.
         """
         whole = replicated(self.mesh)
         split = NamedSharding(self.mesh, PartitionSpec(None, "data"))
+
+        def evaluate(variables, *shared):
+            return self._of_each_seed(self._evaluate)(variables, shared)
+
         return jax.jit(
-            self._evaluate, in_shardings=(whole, split, split, whole, whole), out_shardings=whole
+            evaluate,
+            in_shardings=(self._by_seed, split, split, whole, whole),
+            out_shardings=whole,
         )
 
 

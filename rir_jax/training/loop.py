@@ -57,6 +57,8 @@ def train_and_evaluate(
                 if not processes.agree_all(folder.summary() is not None):  # nobody was faster
                     if config.num_seeds > 1:
                         return train_seeds(setup, folder, stop, label)
-                    return Run(setup, folder, stop, label).finish()
+                    with Run(setup, {config.seed: folder}, stop, label) as run:
+                        summaries = run.finish()
+                    return None if summaries is None else summaries[0]
     _log.info("the run in %s is finished already", folder.path)
     return folder.summary()

@@ -21,18 +21,17 @@ class Pace:
     Args:
       stop: of this process.
       batch_size: images a step.
-      clock: "seconds", "timed_seconds" and "timed_images" of the run up to here; zero if absent.
 
     Attributes:
       rate: images per second of the last call timed, None before.
       reason: why the run is to stop, or None.
     """
 
-    def __init__(self, stop: StopRequest, batch_size: int, clock: dict[str, float]):
+    def __init__(self, stop: StopRequest, batch_size: int):
         self.rate: float | None = None
         self.reason: str | None = None
         self._stop, self._batch_size = stop, batch_size
-        self._clock = {"seconds": 0.0, "timed_seconds": 0.0, "timed_images": 0, **clock}
+        self._timed_seconds, self._timed_images = 0.0, 0
         self._since = time.monotonic()
         self._agreed_rate, self._longest = 0.0, 1
         self._last_read = 0.0
@@ -73,14 +72,13 @@ class Pace:
         spent, self._last_read = now - max(started, self._last_read), now
         if images and not compiled:
             self.rate = images / spent
-            self._clock["timed_seconds"] += spent
-            self._clock["timed_images"] += images
+            self._timed_seconds += spent
+            self._timed_images += images
 
     def clock(self) -> dict[str, float]:
-        """Of the run so far, to go on from in another process."""
-        return {**self._clock, "seconds": self._clock["seconds"] + time.monotonic() - self._since}
-
-    def mean_rate(self) -> float | None:
-        """Images per second of all calls timed."""
-        seconds = self._clock["timed_seconds"]
-        return self._clock["timed_images"] / seconds if seconds else None
+        """Since the start: "seconds", and "timed_seconds" and "timed_images" of the calls timed."""
+        return {
+            "seconds": time.monotonic() - self._since,
+            "timed_seconds": self._timed_seconds,
+            "timed_images": self._timed_images,
+        }

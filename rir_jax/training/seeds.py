@@ -1,7 +1,8 @@
 """Several seeds of one config: a folder for each, and the means and deviations over them."""
 
-import dataclasses
+import contextlib
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 from rir_jax import config as configs
@@ -15,14 +16,15 @@ from rir_jax.workdir import Workdir
 def train_seeds(
     setup: Setup, folder: Workdir, stop: StopRequest, label: str
 ) -> dict[str, Any] | None:
-    """Trains ``num_seeds`` networks, of seeds ``seed``, ``seed + 1``, ..., one after another.
+    """Trains ``num_seeds`` networks, of seeds ``seed``, ``seed + 1``, ...
 
-    They share the data and the compiled programs. A finished one is not trained again.
+    As many at once as the setup's engine trains (``mesh.seed``), one lot after another. They
+    share the data and the compiled programs. A finished one is not trained again.
 
     Args:
-      setup: of the whole; only the seed differs between them.
+      setup: of the whole.
       folder: of the whole, entered. Each seed has a folder in it.
-      stop: ends the one that runs, and the whole.
+      stop: ends those that run, and the whole.
       label: put before the progress that is shown.
 
     Returns:
@@ -31,26 +33,52 @@ def train_seeds(
     Raises:
       InputError, RunError: as `Run`.
     """
-    config, summaries = setup.config, []
+    config = setup.config
     if is_main_process():
         folder.write_config(config)
-    for seed in range(config.seed, config.seed + config.num_seeds):
-        one = configs.from_flat({**configs.flatten(config), "seed": seed, "num_seeds": 1})
-        subfolder = Workdir(folder / f"seed_{seed}")
-        subfolder.check(one)
-        with subfolder.open(one):
-            summary = subfolder.summary()
-            if not agree_all(summary is not None):
-                one_setup = dataclasses.replace(setup, config=one)
-                of_seed = f"{label}, seed {seed}" if label else f"seed {seed}"
-                summary = Run(one_setup, subfolder, stop, of_seed).finish()
-        if summary is None:
-            return None
-        summaries.append(summary)
+    seeds = range(config.seed, config.seed + config.num_seeds)
+    summaries = train_each(setup, folder, seeds, stop, label)
+    if summaries is None:
+        return None
     everything = summarize(summaries)
     if is_main_process():
         folder.write_json("summary.json", everything)
     return everything
+
+
+def train_each(
+    setup: Setup, folder: Workdir, seeds: Sequence[int], stop: StopRequest, label: str
+) -> list[dict[str, Any]] | None:
+    """As `train_seeds`, of any seeds, with nothing written but each one's folder.
+
+    Returns:
+      The summary of each, or None if stopped.
+    """
+    folders = {seed: Workdir(folder / f"seed_{seed}") for seed in seeds}
+    for seed, subfolder in folders.items():
+        subfolder.check(configs.of_seed(setup.config, seed))
+    left = [seed for seed, one in folders.items() if not agree_all(one.summary() is not None)]
+    summaries = {seed: one.summary() for seed, one in folders.items() if seed not in left}
+    at_once = setup.engine.num_seeds
+    for start in range(0, len(left), at_once):
+        lot = left[start : start + at_once]
+        results = _train_lot(setup, {seed: folders[seed] for seed in lot}, stop, label)
+        if results is None:
+            return None
+        summaries |= zip(lot, results, strict=True)
+    return [summaries[seed] or {} for seed in seeds]
+
+
+def _train_lot(setup, folders, stop, label):
+    """Trains some seeds at once. Returns their summaries, or None if stopped."""
+    numbers = ", ".join(map(str, folders))
+    numbers = f"seed {numbers}" if len(folders) == 1 else f"seeds {numbers}"
+    with contextlib.ExitStack() as stack:
+        for seed, folder in folders.items():
+            stack.enter_context(folder.open(configs.of_seed(setup.config, seed)))
+        label = f"{label}, {numbers}" if label else numbers
+        run = stack.enter_context(Run(setup.for_seeds(len(folders)), folders, stop, label))
+        return run.finish()
 
 
 def summarize(summaries: list[dict[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rir_jax.data.pipeline import Batches
 from rir_jax.errors import InputError
 from rir_jax.models.network import Network, shortcuts
 from rir_jax.models.zoo import create_model
-from rir_jax.parallel import create_mesh
+from rir_jax.parallel import create_mesh, seeds_at_once
 from rir_jax.training import objective
 from rir_jax.training.engine import Engine
 
@@ -36,6 +36,15 @@ class Setup:
     dataset: Dataset
     engine: Engine
     schedule: Any
+
+    def for_seeds(self, count: int) -> "Setup":
+        """The same with an engine that trains ``count`` seeds at once."""
+        if count == self.engine.num_seeds:
+            return self
+        mesh = create_mesh(self.config.train.batch_size, self.config.mesh.data, num_seeds=count)
+        batches = dataclasses.replace(self.engine.batches, mesh=mesh)
+        engine = dataclasses.replace(self.engine, batches=batches, num_seeds=count)
+        return dataclasses.replace(self, engine=engine)
 
     @property
     def total_steps(self) -> int:
@@ -73,7 +82,12 @@ def build_optimizer(config: ml_collections.ConfigDict, model: Network, steps_per
 
 
 def build_engine(
-    config: ml_collections.ConfigDict, num_classes: int, num_images: int, image_shape, mesh
+    config: ml_collections.ConfigDict,
+    num_classes: int,
+    num_images: int,
+    image_shape,
+    mesh,
+    num_seeds: int = 1,
 ) -> tuple[Engine, Any]:
     """The programs of a run, from the config and the data's shapes; and the schedule."""
     batches = Batches(
@@ -86,7 +100,7 @@ def build_engine(
     )
     model = build_model(config, num_classes)
     optimizer, schedule = build_optimizer(config, model, batches.steps_per_epoch)
-    return Engine(model, optimizer, batches), schedule
+    return Engine(model, optimizer, batches, num_seeds), schedule
 
 
 def build(config: ml_collections.ConfigDict) -> Setup:
@@ -96,12 +110,15 @@ def build(config: ml_collections.ConfigDict) -> Setup:
       InputError: a field that is not allowed, or that does not fit the data or the devices.
     """
     configs.validate(config)
-    mesh = create_mesh(config.train.batch_size, config.mesh.data)
+    batch_size, data = config.train.batch_size, config.mesh.data
+    at_once = config.mesh.seed or seeds_at_once(config.num_seeds, batch_size, data)
+    mesh = create_mesh(batch_size, data, num_seeds=at_once)
     dataset = sources.load_for(config)
     check_fits(config, len(dataset.train), dataset.image_shape)
-    check_memory(config, dataset.image_shape, mesh.devices.size, memory_of(jax.local_devices()[0]))
+    memory = memory_of(jax.local_devices()[0]) // (at_once // mesh.shape["seed"])
+    check_memory(config, dataset.image_shape, mesh.shape["data"], memory)
     engine, schedule = build_engine(
-        config, len(dataset.class_names), len(dataset.train), dataset.image_shape, mesh
+        config, len(dataset.class_names), len(dataset.train), dataset.image_shape, mesh, at_once
     )
     return Setup(config, dataset, engine, schedule)
 
@@ -149,7 +166,7 @@ def check_memory(config: ml_collections.ConfigDict, image_shape, num_devices, me
       config: validated.
       image_shape: ``(H, W, C)``.
       num_devices: that share a batch.
-      memory: bytes of one.
+      memory: bytes of one, for one seed.
 
     Raises:
       InputError: naming the field that needs most.

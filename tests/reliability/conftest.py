@@ -5,6 +5,7 @@ import pathlib
 
 import pytest
 
+from rir_jax.training import member
 from rir_jax.training import run as runs
 from rir_jax.training.setup import build
 from rir_jax.workdir import Workdir
@@ -40,12 +41,16 @@ def setup():
 @pytest.fixture
 def go(setup, monkeypatch):
     """``go(workdir, stop_after=None)`` starts or resumes the run of `setup`."""
-    monkeypatch.setattr(runs, "draw_curves", lambda *_, **__: b"no picture here, for speed")
+    monkeypatch.setattr(member, "draw_curves", lambda *_, **__: b"no picture here, for speed")
 
     def run(workdir, stop_after=None, setup=setup):
         folder = Workdir(workdir)
-        with folder.open(setup.config):
-            return runs.Run(setup, folder, StopAfter(stop_after)).finish()
+        with (
+            folder.open(setup.config),
+            runs.Run(setup, {0: folder}, StopAfter(stop_after)) as run,
+        ):
+            summaries = run.finish()
+        return summaries and summaries[0]
 
     return run
 
@@ -54,6 +59,6 @@ def go(setup, monkeypatch):
 def reference(setup, tmp_path_factory):
     """The folder of the run of `setup`, never disturbed."""
     folder = Workdir(tmp_path_factory.mktemp("reference") / "run")
-    with folder.open(setup.config):
-        runs.Run(setup, folder, StopAfter()).finish()
+    with folder.open(setup.config), runs.Run(setup, {0: folder}, StopAfter()) as run:
+        run.finish()
     return pathlib.Path(folder.path)

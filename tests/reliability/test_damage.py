@@ -26,14 +26,9 @@ def half_done(setup, tmp_path_factory):
     from tests.reliability.conftest import StopAfter
 
     folder = Workdir(tmp_path_factory.mktemp("half") / "run")
-    with folder.open(setup.config):
-        run = runs.Run(setup, folder, StopAfter())
-        while run._step < 44:
-            run._train_some()
-            if run._step % 22 == 0:
-                run._end_epoch()
-        run._checkpoints.close()
-        run._log.close()
+    with folder.open(setup.config), runs.Run(setup, {0: folder}, StopAfter()) as run:
+        run.train_until(44)
+        run.wait()
     assert steps_of(folder.path) == [44, 22]
     return folder.path
 

@@ -44,19 +44,14 @@ def files_no_larger_than(size):
 def test_a_checkpoint_that_cannot_be_written(size, setup, tmp_path, reference, go):
     """The last good one and the log stay as they were, and the run goes on from them."""
     folder = Workdir(tmp_path / "run")
-    with folder.open(setup.config):
-        run = runs.Run(setup, folder, StopAfter())
-        while run._step < 22:
-            run._train_some()
-        run._end_epoch()
-        run._checkpoints.wait()
-        run._train_some()
-        run._read()
+    with folder.open(setup.config), runs.Run(setup, {0: folder}, StopAfter()) as run:
+        run.train_until(22)
+        run.wait()
+        run.train_until(23)
         with files_no_larger_than(size):
-            said = _failure(run._checkpoints, run._state)
+            said = _failure(Checkpoints(folder / "checkpoints"), run._state)
         assert "could not be written: File too large; what was saved before is intact" in said
         assert "\n" not in said
-        run._log.close()
     assert steps_of(folder.path) == [22, 0]
     go(folder.path)
     assert differences(reference, folder.path) == []

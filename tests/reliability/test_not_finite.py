@@ -38,12 +38,10 @@ def test_the_step_and_the_interval_are_named(loss):
 def test_parameters_that_are_not_finite_are_not_saved(setup, tmp_path):
     """A loss is that of the step before: the last update may have gone wrong unseen."""
     folder = Workdir(tmp_path / "run")
-    with folder.open(setup.config):
-        run = runs.Run(setup, folder, StopAfter())
+    with folder.open(setup.config), runs.Run(setup, {0: folder}, StopAfter()) as run:
         run._state = run._state.replace(
             params=jax.tree.map(lambda leaf: leaf * np.float32("nan"), run._state.params)
         )
         with pytest.raises(RunError, match="is not finite at step 0; the last checkpoint is from"):
             run._checkpoint()
-        run._log.close()
     assert steps_of(folder.path) == [0]

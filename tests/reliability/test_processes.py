@@ -92,7 +92,7 @@ def test_a_workdir_is_opened_by_all_or_none(told, message, monkeypatch, tmp_path
 
 def test_several_decide_by_the_slowest_and_by_any_stop(monkeypatch):
     monkeypatch.setattr(paces.jax, "process_count", lambda: 2)
-    pace = Pace(StopAfter(), batch_size=10, clock={})
+    pace = Pace(StopAfter(), batch_size=10)
     assert pace.steps(left=1000) == 1
     pace.rate = 1e9  # of this process: not what counts
     pace.hear(np.array([[0, 900.0], [0, 100.0]]))

@@ -22,17 +22,13 @@ def _go(workdir, devices, until=None):
     from rir_jax.training import run as runs
 
     setup = build(harness.tiny_config(train__epochs=EPOCHS, mesh__data=devices))
-    with Workdir(workdir).open(setup.config):
-        run = runs.Run(setup, Workdir(workdir), StopAfter())
+    folder = Workdir(workdir)
+    with folder.open(setup.config), runs.Run(setup, {0: folder}, StopAfter()) as run:
         if until is None:
-            return run.finish()
-        while run._step < until:
-            run._train_some()
-            if run._step % run._per_epoch == 0:
-                run._end_epoch()
-        run._checkpoints.close()
-        run._log.close()
-        return run._step
+            return run.finish()[0]
+        run.train_until(until)
+        run.wait()
+        return None
 
 
 def _two_until_saved(workdir):

@@ -1,5 +1,7 @@
 """The compiled programs: calls, devices, evaluation."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -83,6 +85,21 @@ def test_eight_devices_train_as_one_does(one, eight, trained):
         jax.tree.leaves(state.batch_stats), jax.tree.leaves(trained[0].batch_stats), strict=True
     ):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_seeds_on_one_device_share_its_kernels_to_float_tolerance(one, trained):
+    """One that has come as far as it should stays there."""
+    two = dataclasses.replace(one.engine, num_seeds=2)
+    second = one.engine.init(np.uint32(1))
+    state = two.stack(jax.tree.map(np.asarray, trained[0]), second)
+    state, metrics = two.train(state, one.arrays, np.array([0, 1], np.uint32), np.int32(3))
+    first, second = jax.device_get(two.unstack(state))
+    jax.tree.map(np.testing.assert_array_equal, first, trained[0])
+    assert not metrics["loss"][0].any()
+    assert second.step == 3
+    alone = one.engine.init(np.uint32(1))
+    alone, expected = one.engine.train(alone, one.arrays, np.uint32(1), np.int32(3))
+    np.testing.assert_allclose(metrics["loss"][1], expected["loss"], rtol=1e-4)
 
 
 def test_statistics_are_over_the_global_batch(eight):

@@ -1,0 +1,54 @@
+"""Epochs a minute from end to end, ours against the peer's, in turn on one machine.
+
+    python -m benchmarks.epochs --model=rir32 --batch_size=100 --num_train=1000 --num_test=200
+
+Everything that a run does counts: drawing and augmenting batches, steps, the evaluation after
+each epoch, and for ours metrics, checkpoints and curves. Random images of CIFAR-10's shape. The
+last line is JSON.
+"""
+
+import argparse
+import json
+
+from benchmarks import page
+from benchmarks.rounds import Contender, compare
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="rir32", choices=["rir32", "rir18_wide"])
+    parser.add_argument("--batch_size", type=int, default=100)
+    parser.add_argument("--num_train", type=int, default=50_000)
+    parser.add_argument("--num_test", type=int, default=10_000)
+    parser.add_argument("--compute_dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each timing")
+    parser.add_argument("--markdown", action="store_true", help="put it into docs/performance.md")
+    arguments = parser.parse_args()
+
+    shared = {
+        name: getattr(arguments, name)
+        for name in ("model", "batch_size", "compute_dtype", "num_train", "num_test")
+    }
+    contenders = {
+        "ours": Contender("OurEpochs", **shared),
+        "peer": Contender("PeerEpochs", **shared),
+    }
+    amounts = dict.fromkeys(contenders, 60)  # an epoch each 60 seconds is one a minute
+    results = compare(contenders, amounts, arguments.rounds, arguments.seconds)
+    ours, peer = results["ours"], results["peer"]
+    report = {**shared, **results, "ratio": round(ours["median"] / peer["median"], 3)}
+    if arguments.markdown:
+        cells = [
+            f"{arguments.model}, batch {arguments.batch_size}, {arguments.compute_dtype}, "
+            f"{arguments.num_train:,} images and {arguments.num_test:,} to evaluate",
+            page.spread(ours),
+            page.spread(peer),
+            f"**{report['ratio']:.2f}**",
+        ]
+        print(page.add_row("epochs", cells, page.machine(ours["device"])))
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

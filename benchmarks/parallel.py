@@ -1,0 +1,63 @@
+"""Images a second of training over devices, and of several seeds at once or one after another.
+
+    python -m benchmarks.parallel --devices 1 2 4 8
+    python -m benchmarks.parallel --devices 1 8 --num_seeds 1 4
+
+On a CPU the devices are simulated: they share its cores, so what they show is the cost of being
+several, not a gain. Each combination runs in a process of its own, in turn. The last line is JSON.
+"""
+
+import argparse
+import json
+
+from benchmarks import page
+from benchmarks.rounds import Contender, compare
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="rir32")
+    parser.add_argument("--batch_size", type=int, default=64, help="of each seed")
+    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--num_seeds", type=int, nargs="+", default=[1], help="at once")
+    parser.add_argument("--compute_dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each timing")
+    parser.add_argument("--markdown", action="store_true", help="put it into docs/performance.md")
+    arguments = parser.parse_args()
+
+    shared = {
+        "model": arguments.model,
+        "batch_size": arguments.batch_size,
+        "compute_dtype": arguments.compute_dtype,
+    }
+    simulate = f"--xla_force_host_platform_device_count={max(arguments.devices)}"
+    contenders, amounts = {}, {}
+    for devices in arguments.devices:
+        for seeds in arguments.num_seeds:
+            name = f"{devices} devices, {seeds} seeds"
+            contenders[name] = Contender(
+                "Ours",
+                environment={"XLA_FLAGS": simulate},
+                training=True,
+                devices=devices,
+                num_seeds=seeds,
+                **shared,
+            )
+            amounts[name] = seeds * arguments.batch_size
+    results = compare(contenders, amounts, arguments.rounds, arguments.seconds)
+    first = next(iter(results.values()))
+    if arguments.markdown:
+        cells = [
+            f"{arguments.model}, batch {arguments.batch_size}, {arguments.compute_dtype}",
+            "<br>".join(
+                f"{name}: {page.spread(result)}, {result['median'] / first['median']:.2f}x"
+                for name, result in results.items()
+            ),
+        ]
+        print(page.add_row("parallel", cells, page.machine(first["device"])))
+    print(json.dumps({**shared, **results}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""How busy a run keeps its device, from a profiler's trace of the training loop itself.
+
+    python -m benchmarks.trace --model=rir32 --batch_size=100
+
+Traces steps within an epoch, and then steps around the end of one, with its evaluation and
+checkpoint. What counts is the time from the first thing that the device does to the last; the gaps
+are the part in which it does nothing. The last line is JSON.
+"""
+
+import argparse
+import json
+import pathlib
+import tempfile
+
+from benchmarks import page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="rir32")
+    parser.add_argument("--batch_size", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=40, help="of each trace")
+    parser.add_argument("--num_test", type=int, default=500, help="images to evaluate")
+    parser.add_argument("--trace_dir", help="keeps the traces there, for TensorBoard")
+    parser.add_argument("--markdown", action="store_true", help="put it into docs/performance.md")
+    arguments = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as scratch:
+        traces = pathlib.Path(arguments.trace_dir or scratch)
+        device = record(
+            arguments.model, arguments.batch_size, arguments.steps, arguments.num_test, traces
+        )
+        report = {
+            "model": arguments.model,
+            "batch_size": arguments.batch_size,
+            "device": device,
+            "within_an_epoch": gaps(traces / "steps"),
+            "around_its_end": gaps(traces / "end"),
+        }
+    if arguments.markdown:
+        cells = [f"{arguments.model}, batch {arguments.batch_size}"]
+        for part in ("within_an_epoch", "around_its_end"):
+            found = report[part]
+            cells.append(f"{100 * found['gaps']:.2f} % of {found['seconds']:.1f} s")
+        print(page.add_row("trace", cells, page.machine(device)))
+    print(json.dumps(report))
+
+
+def record(model: str, batch_size: int, steps: int, num_test: int, folder: pathlib.Path) -> str:
+    """Runs the training loop and writes two traces into a folder; returns the device."""
+    import jax
+
+    from benchmarks.contenders import random_setup
+    from rir_jax.training.interrupt import StopRequest
+    from rir_jax.training.run import Run
+    from rir_jax.workdir import Workdir
+
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0  # it would slow the host, and with it what is measured
+    warm, per_epoch = 12, 12 + 2 * steps
+    setup = random_setup(model, batch_size, "", per_epoch * batch_size, num_test)
+    setup.config.train.epochs = 3
+    with tempfile.TemporaryDirectory() as path:
+        workdir = Workdir(f"{path}/run")
+        with (
+            workdir.open(setup.config),
+            Run(setup, {0: workdir}, StopRequest()) as run,
+        ):
+            run.train_until(per_epoch + warm)  # an evaluation and a checkpoint are behind
+            with jax.profiler.trace(str(folder / "steps"), profiler_options=options):
+                run.train_until(per_epoch + warm + steps)
+            with jax.profiler.trace(str(folder / "end"), profiler_options=options):
+                run.train_until(2 * per_epoch + steps // 2)
+            run.wait()
+    return f"{jax.devices()[0].device_kind}"
+
+
+def gaps(folder: pathlib.Path) -> dict[str, float]:
+    """From the newest trace in a folder: "gaps", a part of the "seconds" traced."""
+    import jax
+
+    newest = max(folder.glob("**/*.xplane.pb"))
+    planes = list(jax.profiler.ProfileData.from_file(str(newest)).planes)
+    devices = [plane for plane in planes if plane.name.startswith("/device:")]
+    if devices:
+        events = [event for line in devices[0].lines for event in line.events]
+    else:  # on a CPU, a program is one event of the thread that runs it
+        events = [
+            event
+            for plane in planes
+            for line in plane.lines
+            for event in line.events
+            if event.name.startswith("ThunkExecutor::Execute") and "PjRtCpu" in line.name
+        ]
+    busy, end = 0.0, 0.0
+    intervals = sorted((event.start_ns, event.start_ns + event.duration_ns) for event in events)
+    for start, stop in intervals:
+        busy += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    traced = end - intervals[0][0]
+    return {"gaps": round(1 - busy / traced, 5), "seconds": round(traced / 1e9, 3)}
+
+
+if __name__ == "__main__":
+    main()
