@@ -28,20 +28,23 @@ def draw(table: Table, results: list[Result]) -> dict[str, bytes]:
                 name = f"ablation_{result.summaries[0]['model']}.png"
                 title = f"{table.title}, {result.row.label}"
                 pictures[name] = _png(lambda axes, r=result: _ablation(axes, r), title)
+                name, title = name.replace("ablation", "streams"), f"Streams, {result.row.label}"
+                pictures[name] = _png(lambda axes, r=result: _streams(axes, r), title, panels=2)
     return pictures
 
 
-def _png(paint: Callable, title: str) -> bytes:
+def _png(paint: Callable, title: str, panels: int = 1) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(7, 4.2 * panels), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    axes = figure.subplots(panels)
     paint(axes)
-    axes.set_title(title)
-    axes.grid(alpha=0.25, linewidth=0.4)
-    axes.legend(frameon=False, fontsize="small")
+    figure.suptitle(title)
+    for one in figure.axes:
+        one.grid(alpha=0.25, linewidth=0.4)
+        one.legend(frameon=False, fontsize="small", ncols=2 if panels > 1 else 1)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     return buffer.getvalue()
@@ -102,3 +105,38 @@ def _ablation(axes, result):
     axes.axhline(100 * found["none"], color="0.4", linewidth=1, label="whole network")
     axes.set(ylabel="test accuracy, %", ylim=(0, 100))
     axes.set_xticks(range(len(blocks)), [name.replace("_", "\n") for name in blocks], fontsize=6)
+
+
+def _streams(axes, result):
+    """Root mean squares by block, before and after training: activations, and filter groups."""
+    found = json.loads((result.workdir / "ablation.json").read_text())
+    blocks = list(found["blocks"])
+    of_streams, of_filters = axes
+    for time, style in (("before", ":"), ("after", "-")):
+        activations, filters = found["stream_norms"][time], found["filter_norms"][time]
+        for number, stream in enumerate(("residual", "transient")):
+            of_streams.plot(
+                range(len(blocks)),
+                [activations[block][stream] for block in blocks],
+                color=COLOURS[number],
+                linestyle=style,
+                marker="os"[number],
+                label=f"{stream} stream, {time} training",
+            )
+        for number, group in enumerate(("rr", "rt", "tr", "tt")):
+            of_filters.plot(
+                range(len(blocks)),
+                [_rms([layer[group] for layer in filters[block].values()]) for block in blocks],
+                color=COLOURS[number],
+                linestyle=style,
+                marker="os^v"[number],
+                label=f"{group[0]} to {group[1]}, {time} training",
+            )
+    of_streams.set(ylabel="activations, root mean square", ylim=(0, None))
+    of_filters.set(ylabel="filters, root mean square", ylim=(0, None))
+    for one in axes:
+        one.set_xticks(range(len(blocks)), [name.replace("_", "\n") for name in blocks], fontsize=6)
+
+
+def _rms(values):
+    return statistics.mean(value**2 for value in values) ** 0.5

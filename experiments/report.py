@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import statistics
 from typing import Any
 
@@ -10,6 +11,8 @@ from etils import epath
 from experiments import figures
 from experiments.runner import Result
 from experiments.table import Table
+from rir_jax import config as configs
+from rir_jax.training.metrics import read_metrics
 from rir_jax.workdir import Workdir
 
 _COLUMNS = (
@@ -28,7 +31,10 @@ _COLUMNS = (
 
 
 def write_report(table: Table, results: list[Result], folder: epath.PathLike) -> str:
-    """Writes ``table.md``, ``table.csv``, ``curves.png`` and the table's figure to a folder.
+    """Writes ``table.md``, ``table.csv``, ``curves.png`` and the table's figures to a folder.
+
+    ``runs.json`` beside them has what they were made from: the config, summary and learning curve
+    of every run, and what was measured on the networks.
 
     Returns:
       The Markdown.
@@ -37,6 +43,7 @@ def write_report(table: Table, results: list[Result], folder: epath.PathLike) ->
     home.path.mkdir(parents=True, exist_ok=True)
     rows = [_row(result) for result in results]
     home.write_bytes("table.csv", _csv(rows).encode())
+    home.write_json("runs.json", [_source(result) for result in results])
     pictures = figures.draw(table, results)
     for name, content in pictures.items():
         home.write_bytes(name, content)
@@ -62,6 +69,27 @@ def _row(result: Result) -> dict[str, Any]:
         "commit": first.get("commit"),
         "workdir": str(result.workdir.name),
     }
+
+
+def _source(result):
+    """What a row's figures are made from."""
+    folder, runs = result.workdir, []
+    for summary in result.summaries:
+        run = Workdir(folder / f"seed_{summary['seed']}")
+        records = [record for record in read_metrics(run) if record["split"] != "train"]
+        names = ("epoch", "split", "loss", "accuracy")
+        curve = [{name: record[name] for name in names} for record in records]
+        config = run.config()
+        runs.append(
+            {
+                "summary": summary,
+                "config": config and configs.flatten(config),
+                "curve": curve,
+            }
+        )
+    ablation = folder / "ablation.json"
+    measured = {"ablation": json.loads(ablation.read_text())} if ablation.exists() else {}
+    return {"model": result.row.label, "workdir": folder.name, "runs": runs, **measured}
 
 
 def _rounded(value):

@@ -1,12 +1,13 @@
 """Makes a table or figure of the paper: python -m experiments.run --table=cifar10 --workdir=DIR
 
 Running the same command again goes on where it stopped. The report, beside the paper's figures,
-is printed and written to DIR/report.
+is printed and written to DIR/report/TABLE.
 """
 
 import json
 
 from absl import flags
+from etils import epath
 
 from experiments import plan, report, table
 from experiments.ablate import ablate_results
@@ -21,6 +22,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs and the repo
 _SEEDS = flags.DEFINE_integer("seeds", 1, "Runs a row, of seeds 0, 1, ...", 1, None, FLAGS)
 _TIME_LIMIT = flags.DEFINE_string("time_limit", None, "Such as 9m: ends at a checkpoint.", FLAGS)
 _SCALE = flags.DEFINE_enum("scale", "full", ["full", "small"], "small: minutes on a CPU.", FLAGS)
+_REPORT = flags.DEFINE_string("report", None, "Folder of reports, DIR/report if unset.", FLAGS)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List rows and their cost, run nothing.", FLAGS)
 _SET = flags.DEFINE_multi_string(
     "set", [], "A config field over all rows: --set=dataset.data_dir=DIR", FLAGS
@@ -45,7 +47,8 @@ def main(arguments: list[str]) -> None:
     results, whole = run_table(chosen, _WORKDIR.value, _SEEDS.value, overrides, limit)
     if chosen.figure == "ablation":
         ablate_results(results)
-    print(report.write_report(chosen, results, f"{_WORKDIR.value}/report"))
+    reports = epath.Path(_REPORT.value or f"{_WORKDIR.value}/report").expanduser()
+    print(report.write_report(chosen, results, reports / chosen.name))
     if not whole:
         print("Stopped before the end; the same command goes on from here.")
 

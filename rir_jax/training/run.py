@@ -116,7 +116,7 @@ class Run:
                 total,
             )
             return None
-        devices = self._engine.mesh.devices.ravel()
+        devices = self._engine.mesh.devices[0]  # of the first group; all are alike
         states = self._engine.unstack(self._state)
         return [
             member.summarize(state, self._pace.clock(), devices)

@@ -94,7 +94,16 @@ def test_the_ablation_figure_by_the_command_line(tmp_path, monkeypatch, capsys):
     found = json.loads(next(tmp_path.glob("rir32-*/ablation.json")).read_text())
     assert set(found["blocks"]["stage1_block1"]) == {"residual", "transient"}
     assert set(found["stream_norms"]) == set(found["filter_norms"]) == {"before", "after"}
-    assert (tmp_path / "report" / "ablation_rir32.png").exists()
+    report_folder = tmp_path / "report" / "ablation"
+    for name in ("ablation_rir32.png", "streams_rir32.png"):
+        assert (report_folder / name).read_bytes().startswith(b"\x89PNG")
+    sources = json.loads((report_folder / "runs.json").read_text())
+    assert [source["model"] for source in sources] == ["RiR", "ResNet Init"]
+    run_of_rir = sources[0]["runs"][0]
+    assert sources[0]["ablation"] == found
+    assert run_of_rir["config"]["model.name"] == "rir32"
+    assert [point["epoch"] for point in run_of_rir["curve"]] == [1]
+    assert run_of_rir["summary"]["test_loss"] == run_of_rir["curve"][-1]["loss"]
 
 
 def test_a_plan_needs_no_data_and_scales_with_depth():
