@@ -110,12 +110,15 @@ SMALL = {
 def folder_name(config: ml_collections.ConfigDict) -> str:
     """Of a config's runs: rows of the same config, in whatever table, share their runs.
 
-    The model's name, and a digest of all fields but the seeds and those that change no result;
-    the network's as they are once those left unset are filled in.
+    The model's name, and a digest of the fields that are not at their defaults, but for the seeds
+    and those that change no result; the network's as they are once those left unset are filled in.
     """
-    values = configs.flatten(config)
-    for field in ("seed", "num_seeds", *configs.INERT_FIELDS):
-        values.pop(field)
+    passed_over = ("seed", "num_seeds", *configs.INERT_FIELDS)
+    values = {
+        field: value
+        for field, value in configs.flatten(config).items()
+        if field not in passed_over and value != configs.FIELDS[field].default
+    }
     network = create_model(config.model.name, **configs.model_fields(config))
     values |= {f"model.{field}": getattr(network, field) for field in FIELDS}
     content = json.dumps(values, sort_keys=True, default=str)

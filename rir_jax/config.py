@@ -97,9 +97,13 @@ FIELDS: dict[str, Field] = {
     "dataset.num_test": _whole(None),
     "augment.crop_padding": _whole(4, low=0, high=1024),
     "augment.flip": _flag(True),
+    "augment.mixup": _number(0.0, "0 (none) to 100", lambda value: 0 <= value <= 100),
+    "augment.cutmix": _number(0.0, "0 (none) to 100", lambda value: 0 <= value <= 100),
     "train.batch_size": _whole(500),
     "train.epochs": _whole(82, high=1_000_000),
     "train.log_every_steps": _whole(50),
+    "train.label_smoothing": _number(0.0, "0 <= part < 1", lambda value: 0 <= value < 1),
+    "train.average_decay": _number(0.0, "0 (no average) <= decay < 1", lambda v: 0 <= v < 1),
     "train.time_limit": Field(
         str, None, "seconds, or a number with s, m or h, such as 9m", lambda v: seconds(v) > 0
     ),
@@ -107,6 +111,9 @@ FIELDS: dict[str, Field] = {
     "optimizer.momentum": _number(0.9, "0 <= momentum < 1", lambda value: 0 <= value < 1),
     "optimizer.weight_decay": _number(1e-4, "0 or more, at most 3e38", lambda value: value >= 0),
     "optimizer.decay_identity": _flag(False),
+    "optimizer.nesterov": _flag(False),
+    "schedule.kind": _choice("steps", ("steps", "cosine")),
+    "schedule.warmup_epochs": _whole(0, low=0, high=1_000_000),
     "schedule.milestones": Field(
         tuple, (42, 62), "increasing whole numbers of epochs, such as (42, 62)", _increasing
     ),
@@ -164,6 +171,13 @@ def default_config() -> ml_collections.ConfigDict:
         unset = field.default is None
         holder[name] = config_dict.placeholder(field.type) if unset else field.default
     return config.lock()
+
+
+def drops(config: ml_collections.ConfigDict) -> list[int]:
+    """The epochs after which the rate drops. Milestones past the end never come."""
+    if config.schedule.kind != "steps":
+        return []
+    return [epoch for epoch in config.schedule.milestones if epoch < config.train.epochs]
 
 
 def of_seed(config: ml_collections.ConfigDict, seed: int) -> ml_collections.ConfigDict:
@@ -228,6 +242,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
         raise InputError(
             f"num_seeds is {config.num_seeds}, from seed {config.seed} on; allowed: up to the last "
             f"seed {2**32 - 1}"
+        )
+    warmup, kind = config.schedule.warmup_epochs, config.schedule.kind
+    if warmup and (kind != "cosine" or warmup >= config.train.epochs):
+        raise InputError(
+            f"schedule.warmup_epochs is {warmup} with schedule.kind {kind!r} and train.epochs "
+            f"{config.train.epochs}; allowed: 0, or with 'cosine' less than train.epochs"
         )
     if config.mesh.seed is not None and config.mesh.seed > config.num_seeds:
         raise InputError(

@@ -136,7 +136,8 @@ def state_of(workdir):
     def abstract_state(notes):
         model = build_model(config, len(notes["dataset"]["class_names"]))
         optimizer, _ = build_optimizer(config, model, steps_per_epoch=1)
-        return abstract_train_state(model, optimizer, notes["dataset"]["image_shape"], device)
+        shape, averaged = notes["dataset"]["image_shape"], config.train.average_decay > 0
+        return abstract_train_state(model, optimizer, shape, device, averaged)
 
     state, _ = Checkpoints(folder / "checkpoints").restore(abstract_state)
     return jax.tree.map(np.asarray, state)

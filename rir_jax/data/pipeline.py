@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from rir_jax.data import augment
+from rir_jax.data import augment, mixing
 from rir_jax.data.dataset import Dataset
 from rir_jax.parallel import replicate
 
-_PERMUTATION, _AUGMENTATION = 1, 2  # what a key is for
+_PERMUTATION, _AUGMENTATION, _MIXING = 1, 2, 3  # what a key is for
 
 
 def device_arrays(dataset: Dataset, mesh) -> dict[str, jax.Array]:
@@ -46,6 +46,8 @@ class Batches:
       image_shape: ``(H, W, C)``.
       crop_padding: zeros around an image before the random crop.
       flip: whether images are mirrored at random.
+      mixup, cutmix: see `rir_jax.data.mixing.mix`; labels are probabilities with either.
+      num_classes: of the labels, for those.
       mesh: over whose "data" axis a batch is split.
     """
 
@@ -55,6 +57,9 @@ class Batches:
     crop_padding: int
     flip: bool
     mesh: jax.sharding.Mesh
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    num_classes: int = 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -68,6 +73,7 @@ class Batches:
     def batch(self, arrays, permutation, seed, step) -> tuple[jax.Array, jax.Array]:
         """Images float32 ``[size, H, W, C]``, normalized, and labels int32 ``[size]`` of a step.
 
+        Mixed images have probabilities for labels, float32 ``[size, num_classes]``.
         ``step`` counts from the start of the run; ``permutation`` is that of its epoch.
         """
         epoch, position = step // self.steps_per_epoch, step % self.steps_per_epoch
@@ -78,7 +84,12 @@ class Batches:
         images = arrays["images"][chosen].reshape(self.size, *self.image_shape)
         images = augment.augment(key, images, self.crop_padding, self.flip)
         images = augment.normalize(images, arrays["mean"], arrays["std"])
-        return jax.lax.with_sharding_constraint(images, by_image), arrays["labels"][chosen]
+        labels = arrays["labels"][chosen]
+        if self.mixup or self.cutmix:
+            key = jax.random.fold_in(_key(seed, _MIXING, epoch), position)
+            labels = jax.nn.one_hot(labels, self.num_classes)
+            images, labels = mixing.mix(key, images, labels, self.mixup, self.cutmix)
+        return jax.lax.with_sharding_constraint(images, by_image), labels
 
 
 def _mesh_here(mesh):

@@ -44,12 +44,16 @@ class Engine:
         each of their arrays is stacked over seeds along a first axis, which the mesh's axis "seed"
         splits. A group of devices computes for its seed what it would compute for it alone, bit
         for bit; seeds that share a group go through batched kernels, which sum in another order.
+      label_smoothing: of the training loss.
+      average_decay: of the average of the variables over steps that is evaluated; 0 for none.
     """
 
     model: nn.Module
     optimizer: optax.GradientTransformation
     batches: Batches
     num_seeds: int = 1
+    label_smoothing: float = 0.0
+    average_decay: float = 0.0
 
     @property
     def mesh(self) -> jax.sharding.Mesh:
@@ -58,14 +62,22 @@ class Engine:
     def init(self, seed: int) -> TrainState:
         """A fresh state of one seed, on every device of the mesh."""
         create = partial(
-            create_train_state, self.model, self.optimizer, image_shape=self.batches.image_shape
+            create_train_state,
+            self.model,
+            self.optimizer,
+            image_shape=self.batches.image_shape,
+            averaged=self.average_decay > 0,
         )
         return jax.jit(create, out_shardings=replicated(self.mesh))(np.uint32(seed))
 
     def abstract_state(self) -> TrainState:
         """Shapes, types and shardings of a state of one seed, without one."""
         return abstract_train_state(
-            self.model, self.optimizer, self.batches.image_shape, replicated(self.mesh)
+            self.model,
+            self.optimizer,
+            self.batches.image_shape,
+            replicated(self.mesh),
+            self.average_decay > 0,
         )
 
     @property
@@ -120,7 +132,15 @@ class Engine:
     def step(self, state: TrainState, arrays, permutation, seed) -> tuple[TrainState, Any]:
         """The body of the loop: one batch drawn and one step taken. Traceable."""
         images, labels = self.batches.batch(arrays, permutation, seed, state.step)
-        return train_step(self.model, self.optimizer, state, images, labels)
+        return train_step(
+            self.model,
+            self.optimizer,
+            state,
+            images,
+            labels,
+            self.label_smoothing,
+            self.average_decay,
+        )
 
     def _steps(self, own, shared):
         (state, seed), (arrays, stop) = own, shared

@@ -165,9 +165,7 @@ class Member:
             picture = draw_curves(
                 self._log.records,
                 title=f"{config.model.name} on {config.dataset.name}",
-                drops=[
-                    epoch for epoch in config.schedule.milestones if epoch < config.train.epochs
-                ],
+                drops=configs.drops(config),
             )
             self._folder.write_bytes("curves.png", picture)
 
@@ -196,7 +194,7 @@ class Member:
 
 
 def _check_finite(state):
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state.variables):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         if not np.isfinite(np.asarray(leaf)).all():
             name = jax.tree_util.keystr(path, simple=True, separator="/")
             raise RunError(

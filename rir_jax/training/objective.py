@@ -17,9 +17,23 @@ KERNELS = ("kernel", "projection")
 """Names of the parameters that the penalty is on: not biases, not batch norm."""
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Of each example, ``[N]``, from logits ``[N, classes]`` and int labels ``[N]``."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
+    """Of each example, ``[N]``, from logits ``[N, classes]`` and labels.
+
+    Args:
+      logits: ``[N, classes]``.
+      labels: int ``[N]``, or probabilities ``[N, classes]``.
+      smoothing: the part of the probability that is spread over all classes.
+
+    >>> logits = jnp.array([[2.0, 0.0]])
+    >>> [round(float(cross_entropy(logits, jnp.array([0]), s)[0]), 4) for s in (0.0, 0.1)]
+    [0.1269, 0.2269]
+    """
+    if labels.ndim == 1 and not smoothing:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    if labels.ndim == 1:
+        labels = jax.nn.one_hot(labels, logits.shape[-1])
+    return optax.softmax_cross_entropy(logits, optax.smooth_labels(labels, smoothing))
 
 
 def penalized(params: Any) -> Any:
@@ -52,8 +66,24 @@ def learning_rate_schedule(
     return optax.piecewise_constant_schedule(learning_rate, drops)
 
 
+def cosine_schedule(
+    learning_rate: float, total_steps: int, warmup_steps: int = 0
+) -> Callable[[jax.Array], jax.Array]:
+    """The rate of a step: up in a line for the first steps, then down along a cosine to 0.
+
+    >>> schedule = cosine_schedule(0.1, total_steps=100, warmup_steps=20)
+    >>> [round(float(schedule(step)), 4) for step in (0, 10, 20, 60, 99)]
+    [0.0, 0.05, 0.1, 0.05, 0.0]
+    """
+    return optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup_steps, total_steps)
+
+
 def sgd(
-    schedule, momentum: float, weight_decay: float, shortcuts: Callable[[Any], Any] | None = None
+    schedule,
+    momentum: float,
+    weight_decay: float,
+    shortcuts: Callable[[Any], Any] | None = None,
+    nesterov: bool = False,
 ) -> optax.GradientTransformation:
     """SGD with momentum on cross-entropy plus the L2 penalty (paper, section 4).
 
@@ -63,11 +93,12 @@ def sgd(
       weight_decay: of the penalty.
       shortcuts: to leave the identity in the penalty, as one should not: from the parameters to a
         tree of what is added to each on application (see `rir_jax.models.network.shortcuts`).
+      nesterov: whether the momentum looks ahead.
     """
     penalty = optax.add_decayed_weights(weight_decay, mask=penalized)
     if shortcuts is not None:
         penalty = optax.chain(penalty, _decay(weight_decay, shortcuts))
-    return optax.chain(penalty, optax.sgd(schedule, momentum))
+    return optax.chain(penalty, optax.sgd(schedule, momentum, nesterov))
 
 
 def _decay(weight_decay, shortcuts):

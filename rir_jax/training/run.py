@@ -178,7 +178,7 @@ class Run:
         last = self._step == self._setup.total_steps
         if last or epoch % config.eval.every_epochs == 0:
             started = monotonic()
-            results = self._engine.evaluate(self._state.variables, *self._held_out)
+            results = self._engine.evaluate(self._state.result, *self._held_out)
             held_out = self._setup.dataset.held_out_name
             self._calls.append(_Call(held_out, self._step, self._step, results, started))
         if epoch % config.checkpoint.every_epochs == 0:

@@ -65,18 +65,25 @@ def build_model(config: ml_collections.ConfigDict, num_classes: int) -> Network:
 
 def build_optimizer(config: ml_collections.ConfigDict, model: Network, steps_per_epoch: int):
     """The optimizer that a config describes for its network, and its schedule."""
-    schedule = objective.learning_rate_schedule(
-        config.optimizer.learning_rate,
-        # Those past the end never come, and may be more steps than an int32 holds.
-        [epoch for epoch in config.schedule.milestones if epoch < config.train.epochs],
-        config.schedule.factor,
-        steps_per_epoch,
-    )
+    if config.schedule.kind == "cosine":
+        schedule = objective.cosine_schedule(
+            config.optimizer.learning_rate,
+            config.train.epochs * steps_per_epoch,
+            config.schedule.warmup_epochs * steps_per_epoch,
+        )
+    else:
+        schedule = objective.learning_rate_schedule(
+            config.optimizer.learning_rate,
+            configs.drops(config),
+            config.schedule.factor,
+            steps_per_epoch,
+        )
     optimizer = objective.sgd(
         schedule,
         config.optimizer.momentum,
         config.optimizer.weight_decay,
         shortcuts=partial(shortcuts, model) if config.optimizer.decay_identity else None,
+        nesterov=config.optimizer.nesterov,
     )
     return optimizer, schedule
 
@@ -97,10 +104,21 @@ def build_engine(
         config.augment.crop_padding,
         config.augment.flip,
         mesh,
+        config.augment.mixup,
+        config.augment.cutmix,
+        num_classes,
     )
     model = build_model(config, num_classes)
     optimizer, schedule = build_optimizer(config, model, batches.steps_per_epoch)
-    return Engine(model, optimizer, batches, num_seeds), schedule
+    engine = Engine(
+        model,
+        optimizer,
+        batches,
+        num_seeds,
+        config.train.label_smoothing,
+        config.train.average_decay,
+    )
+    return engine, schedule
 
 
 def build(config: ml_collections.ConfigDict) -> Setup:
@@ -159,8 +177,8 @@ def memory_of(device: jax.Device) -> int:
 def check_memory(config: ml_collections.ConfigDict, image_shape, num_devices, memory: int) -> None:
     """Refuses what cannot fit, before a device is asked for it and the process is killed.
 
-    It counts what is certain to be there together: weights, momentum and gradients, and for the
-    backward pass the output of every layer. What passes may still be too large.
+    It counts what is certain to be there together: weights, momentum, gradients and average, and
+    for the backward pass the output of every layer. What passes may still be too large.
 
     Args:
       config: validated.
@@ -183,7 +201,8 @@ def check_memory(config: ml_collections.ConfigDict, image_shape, num_devices, me
             height, width = -(-height // 2), -(-width // 2)
         outputs += layers * height * width * wide
         before = wide
-    for_weights = 3 * weights * jnp.dtype(model.param_dtype).itemsize
+    copies = 4 if config.train.average_decay else 3
+    for_weights = copies * weights * jnp.dtype(model.param_dtype).itemsize
     batch = -(-config.train.batch_size // num_devices)
     for_batch = batch * outputs * jnp.dtype(model.dtype).itemsize
     if for_weights + for_batch > memory:

@@ -20,33 +20,47 @@ class TrainState(flax.struct.PyTreeNode):
       params: the network's parameters.
       batch_stats: running statistics of its batch norms.
       opt_state: the optimizer's.
+      average: of the variables over steps, if one is kept.
     """
 
     step: jax.Array
     params: Any
     batch_stats: Any
     opt_state: Any
+    average: Any = None
 
     @property
     def variables(self) -> dict[str, Any]:
+        """What is trained."""
         return {"params": self.params, "batch_stats": self.batch_stats}
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What is evaluated and used: the average of the variables, if one is kept."""
+        return self.variables if self.average is None else self.average
 
 
 def create_train_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, seed, image_shape
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    seed,
+    image_shape,
+    averaged: bool = False,
 ) -> TrainState:
     """A fresh state; ``image_shape`` is ``(H, W, C)``. Traceable."""
     images = jnp.zeros((1, *image_shape), model.dtype)
     variables = model.init(jax.random.key(seed), images)
     params = variables["params"]
-    return TrainState(
-        jnp.zeros((), jnp.int32), params, variables["batch_stats"], optimizer.init(params)
-    )
+    stats = variables["batch_stats"]
+    average = {"params": params, "batch_stats": stats} if averaged else None
+    return TrainState(jnp.zeros((), jnp.int32), params, stats, optimizer.init(params), average)
 
 
-def abstract_train_state(model, optimizer, image_shape, sharding) -> TrainState:
+def abstract_train_state(
+    model, optimizer, image_shape, sharding, averaged: bool = False
+) -> TrainState:
     """Shapes and types of a state, all of it under one sharding, without making one."""
-    create = partial(create_train_state, model, optimizer, 0, image_shape)
+    create = partial(create_train_state, model, optimizer, 0, image_shape, averaged)
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), jax.eval_shape(create)
     )
@@ -58,6 +72,8 @@ def train_step(
     state: TrainState,
     images: jax.Array,
     labels: jax.Array,
+    label_smoothing: float = 0.0,
+    average_decay: float = 0.0,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One step of SGD on one batch.
 
@@ -66,7 +82,9 @@ def train_step(
       optimizer: its updates are added to the parameters.
       state: before the step.
       images: ``[N, H, W, C]``, normalized.
-      labels: int ``[N]``.
+      labels: int ``[N]``, or probabilities ``[N, classes]``.
+      label_smoothing: of the loss; see `rir_jax.training.objective.cross_entropy`.
+      average_decay: of a moving average over steps, where the state has one.
 
     Returns:
       The state after the step, and of the batch, before the update: "loss" (mean cross-entropy)
@@ -76,11 +94,27 @@ def train_step(
     def loss_of(params):
         variables = {"params": params, "batch_stats": state.batch_stats}
         logits, updates = model.apply(variables, images, train=True, mutable=["batch_stats"])
-        return cross_entropy(logits, labels).mean(), (logits, updates["batch_stats"])
+        losses = cross_entropy(logits, labels, label_smoothing)
+        return losses.mean(), (logits, updates["batch_stats"])
 
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    accuracy = jnp.mean(jnp.argmax(logits, axis=-1) == labels)
+    classes = labels if labels.ndim == 1 else jnp.argmax(labels, axis=-1)
+    accuracy = jnp.mean(jnp.argmax(logits, axis=-1) == classes)
     new_state = TrainState(state.step + 1, params, batch_stats, opt_state)
+    if state.average is not None:
+        average = moving_average(state.average, new_state.variables, state.step, average_decay)
+        new_state = new_state.replace(average=average)
     return new_state, {"loss": loss, "accuracy": accuracy}
+
+
+def moving_average(average: Any, variables: Any, step: jax.Array, decay: float) -> Any:
+    """The average after a step: ``decay`` of the old one, the rest of the variables.
+
+    In the first steps the old one weighs less, ``(1 + step) / (10 + step)``, so that the network's
+    random start is soon forgotten.
+    """
+    step = step.astype(jnp.float32)
+    decay = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, v: decay * a + (1 - decay) * v, average, variables)

@@ -48,7 +48,13 @@ def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
         check_same(config, notes["config"], f"a checkpoint in {folder / 'checkpoints'}")
         model = build_model(config, len(notes["dataset"]["class_names"]))
         optimizer, _ = build_optimizer(config, model, steps_per_epoch=1)
-        return abstract_train_state(model, optimizer, notes["dataset"]["image_shape"], device)
+        return abstract_train_state(
+            model,
+            optimizer,
+            notes["dataset"]["image_shape"],
+            device,
+            config.train.average_decay > 0,
+        )
 
     restored = Checkpoints(folder / "checkpoints").restore(abstract_state)
     if restored is None:
@@ -64,7 +70,7 @@ def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
         step=int(state.step),
         config=config,
     )
-    return build_model(config, len(info.class_names)), state.variables, info
+    return build_model(config, len(info.class_names)), state.result, info
 
 
 def load_finished(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:

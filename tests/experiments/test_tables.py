@@ -6,7 +6,17 @@ from experiments.table import folder_name, get_table, list_tables
 from rir_jax import config as configs
 from rir_jax.errors import InputError
 
-NAMES = ["ablation", "cifar10", "cifar100", "cifar10_32", "depth", "grid", "l2", "shortcut"]
+NAMES = [
+    "ablation",
+    "cifar10",
+    "cifar100",
+    "cifar10_32",
+    "depth",
+    "grid",
+    "l2",
+    "modern",
+    "shortcut",
+]
 
 
 def test_there_is_a_file_for_each_table_and_figure():
@@ -76,3 +86,20 @@ def test_rows_of_the_same_config_share_their_runs():
     assert of_depth["RiR, 2"] == of_families["RiR"]
     assert of_depth["ResNet, 2"] == of_families["ResNet"]
     assert of_depth["RiR, 4"] not in of_families.values()
+
+
+def test_the_last_row_of_modern_is_the_recipe_of_its_config():
+    import importlib
+
+    recipe = configs.flatten(
+        importlib.import_module("configs.cifar10_rir18_wide_modern").get_config()
+    )
+    table = get_table("modern")
+    row = configs.flatten(table.config(table.rows[-1], {}))
+    differing = {field for field in recipe if recipe[field] != row[field]}
+    assert differing == {  # for a run that is longer, and reported on the test set
+        "dataset.validation_fraction",
+        "optimizer.learning_rate",
+        "schedule.warmup_epochs",
+        "train.epochs",
+    }

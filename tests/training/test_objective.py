@@ -53,3 +53,16 @@ def test_cross_entropy_by_hand():
     logits = jnp.log(jnp.array([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]))
     losses = objective.cross_entropy(logits, jnp.array([0, 2]))
     np.testing.assert_allclose(losses, -np.log([0.5, 0.8]), rtol=1e-6)
+
+
+def test_smoothed_and_mixed_labels_are_those_of_their_probabilities():
+    logits = jnp.array([[1.0, -2.0, 0.5], [0.0, 0.3, 3.0]])
+    log_probabilities = np.asarray(jax.nn.log_softmax(logits))
+    smooth = 0.7 * np.eye(3)[[0, 2]] + 0.1
+    found = objective.cross_entropy(logits, jnp.array([0, 2]), smoothing=0.3)
+    np.testing.assert_allclose(found, -(smooth * log_probabilities).sum(-1), rtol=1e-5)
+    mixed = np.array([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]], np.float32)
+    found = objective.cross_entropy(logits, jnp.asarray(mixed))
+    np.testing.assert_allclose(found, -(mixed * log_probabilities).sum(-1), rtol=1e-5)
+    found = objective.cross_entropy(logits, jnp.asarray(mixed), smoothing=0.3)
+    np.testing.assert_allclose(found, -((0.7 * mixed + 0.1) * log_probabilities).sum(-1), rtol=1e-5)

@@ -1,0 +1,55 @@
+"""Mixup (Zhang et al., 2018) and CutMix (Yun et al., 2019), on the device, a batch at a time."""
+
+import jax
+import jax.numpy as jnp
+
+
+def mix(
+    key: jax.Array, images: jax.Array, targets: jax.Array, mixup: float, cutmix: float
+) -> tuple[jax.Array, jax.Array]:
+    """Mixes each image of a batch, and its target, with that of the image opposite in it.
+
+    Args:
+      key: of the batch. The share ``s`` of an image's own is drawn once a batch, from
+        ``Beta(alpha, alpha)``.
+      images: float ``[N, H, W, C]``.
+      targets: probabilities of classes, float ``[N, classes]``.
+      mixup: alpha of a weighted sum, ``s * image + (1 - s) * other``; 0 for none.
+      cutmix: alpha of a rectangle that is the other's, with a share ``1 - s`` of the area; 0 for
+        none. With both, a fair coin decides for each batch.
+
+    Returns:
+      Images and targets, mixed alike.
+
+    >>> images = jnp.stack([jnp.zeros((8, 8, 1)), jnp.ones((8, 8, 1))])
+    >>> _, targets = mix(jax.random.key(0), images, jnp.eye(2), mixup=0.2, cutmix=0.0)
+    >>> bool(jnp.allclose(targets.sum(-1), 1))
+    True
+    """
+    coin, share, place = jax.random.split(key, 3)
+    masks = []  # of what is an image's own: a share everywhere, or all of it in some places
+    if mixup:
+        own = jax.random.beta(share, mixup, mixup)
+        masks.append(jnp.broadcast_to(own, images.shape[1:3]))
+    if cutmix:
+        own = jax.random.beta(share, cutmix, cutmix)
+        masks.append(_outside_of_rectangle(place, images.shape[1:3], 1 - own))
+    mask = masks[0] if len(masks) == 1 else jnp.where(jax.random.bernoulli(coin), *masks)
+    own = jnp.mean(mask)  # as it is once the rectangle is cut to whole pixels within the image
+    mask = mask[:, :, None].astype(images.dtype)
+    mixed = mask * images + (1 - mask) * images[::-1]
+    return mixed, own * targets + (1 - own) * targets[::-1]
+
+
+def _outside_of_rectangle(key, shape, area):
+    """1 outside of a rectangle of that part of the area, 0 inside, float32 ``[H, W]``.
+
+    Its centre is anywhere in the image, and what lies beyond the edges is lost.
+    """
+    centers = jax.random.uniform(key, (2,)) * jnp.array(shape)
+    half_sides = jnp.sqrt(area) * jnp.array(shape) / 2
+    inside = []
+    for size, center, half in zip(shape, centers, half_sides, strict=True):
+        position = jnp.arange(size) + 0.5
+        inside.append((position >= center - half) & (position < center + half))
+    return 1 - (inside[0][:, None] & inside[1]).astype(jnp.float32)
