@@ -29,16 +29,24 @@ def mix(
     coin, share, place = jax.random.split(key, 3)
     masks = []  # of what is an image's own: a share everywhere, or all of it in some places
     if mixup:
-        own = jax.random.beta(share, mixup, mixup)
+        own = _share(share, mixup)
         masks.append(jnp.broadcast_to(own, images.shape[1:3]))
     if cutmix:
-        own = jax.random.beta(share, cutmix, cutmix)
+        own = _share(share, cutmix)
         masks.append(_outside_of_rectangle(place, images.shape[1:3], 1 - own))
-    mask = masks[0] if len(masks) == 1 else jnp.where(jax.random.bernoulli(coin), *masks)
+    mask = masks[0]
+    if len(masks) > 1:
+        mask = jnp.where(jax.random.bernoulli(coin), masks[0], masks[1])
     own = jnp.mean(mask)  # as it is once the rectangle is cut to whole pixels within the image
     mask = mask[:, :, None].astype(images.dtype)
     mixed = mask * images + (1 - mask) * images[::-1]
     return mixed, own * targets + (1 - own) * targets[::-1]
+
+
+def _share(key, alpha):
+    if alpha == 1:  # a beta distribution by a loop of rejections is a costly way to be uniform
+        return jax.random.uniform(key)
+    return jax.random.beta(key, alpha, alpha)
 
 
 def _outside_of_rectangle(key, shape, area):

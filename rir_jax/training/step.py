@@ -116,5 +116,5 @@ def moving_average(average: Any, variables: Any, step: jax.Array, decay: float) 
     random start is soon forgotten.
     """
     step = step.astype(jnp.float32)
-    decay = jnp.minimum(decay, (1 + step) / (10 + step))
-    return jax.tree.map(lambda a, v: decay * a + (1 - decay) * v, average, variables)
+    kept = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, v: kept * a + (1 - kept) * v, average, variables)

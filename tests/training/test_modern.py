@@ -20,7 +20,6 @@ MODERN = {
     "schedule__warmup_epochs": 1,
     "optimizer__nesterov": True,
     "train__label_smoothing": 0.1,
-    "augment__mixup": 0.2,
     "augment__cutmix": 1.0,
     "train__average_decay": 0.9,
     "mesh__data": 1,
