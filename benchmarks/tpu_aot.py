@@ -3,10 +3,11 @@
     python -m benchmarks.tpu_aot --model=rir18_wide --topology=v5e:2x2 --batch_per_chip=500
 
 Compiles the body of the training loop as the loop runs it (the batch drawn, augmented, the step
-taken) for one chip of a topology, and the same with four convolutions a generalized layer, as
-Eq. 1 and 2 are usually written. Needs the package libtpu (the extra ``tpu``); a compilation takes
-minutes. FLOPs and bytes are the compiler's own counts, exact and repeatable; times are what the
-chip's published peaks allow, not measurements. The last line is JSON.
+taken) for one chip of a topology, and with ``--four`` the same with four convolutions a
+generalized layer, as Eq. 1 and 2 are usually written. Needs the package libtpu (the extra
+``tpu``); a compilation takes minutes. FLOPs and bytes are the compiler's own counts, exact and
+repeatable; times are what the chip's published peaks allow, not measurements. The last line is
+JSON.
 """
 
 import argparse
@@ -15,6 +16,8 @@ import json
 import os
 import re
 from unittest import mock
+
+from benchmarks import page
 
 # Published peaks of a chip: bfloat16 FLOP/s and bytes/s of its memory.
 PEAKS = {
@@ -31,10 +34,10 @@ def main() -> None:
     parser.add_argument("--model", default="rir18_wide")
     parser.add_argument("--topology", default="v5e:2x2", help=f"of {', '.join(PEAKS)}")
     parser.add_argument("--batch_per_chip", type=int, default=500)
-    parser.add_argument("--one_form", action="store_true", help="leave out the four convolutions")
+    parser.add_argument("--four", action="store_true", help="four convolutions as well")
     parser.add_argument("--largest", type=int, default=10, help="operations to list by bytes")
     parser.add_argument("--hlo", help="file to write the compiled program to")
-    parser.add_argument("--markdown", action="store_true", help="print rows of a table as well")
+    parser.add_argument("--markdown", action="store_true", help="put it into docs/performance.md")
     arguments = parser.parse_args()
     chip = arguments.topology.split(":")[0]
     if chip not in PEAKS:
@@ -52,18 +55,17 @@ def main() -> None:
         "batch_per_chip": arguments.batch_per_chip,
         **describe(compiled, text, arguments.batch_per_chip, PEAKS[chip]),
     }
-    if not arguments.one_form:
+    if arguments.four:
         with four_convolutions():
             four = compile_step(arguments.model, arguments.topology, arguments.batch_per_chip)
         theirs = describe(four, four.as_text(), arguments.batch_per_chip, PEAKS[chip])
-        for name in ("flops_per_image", "bytes_per_image", "roofline_images_per_second"):
-            report[f"{name}_four_convs"] = theirs[name]
+        report |= {f"{name}_four_convs": value for name, value in theirs.items()}
     for size, name, shape, source in largest(text, arguments.largest):
         print(
             f"{size / arguments.batch_per_chip / 1e6:6.3f} MB an image  {name}  {shape}  {source}"
         )
     if arguments.markdown:
-        print(markdown(report))
+        print(page.add_row("tpu_aot", cells(report), f"{chip}, compiled for"))
     print(json.dumps(report))
 
 
@@ -183,20 +185,21 @@ def _size(shapes, hbm_only):
     return total
 
 
-def markdown(report: dict) -> str:
-    """Rows: one convolution a layer, and four."""
-    rows = []
-    for form, suffix in (("one convolution", ""), ("four convolutions", "_four_convs")):
-        if f"bytes_per_image{suffix}" in report:
-            flops, size, rate = (
-                report[f"{name}{suffix}"]
-                for name in ("flops_per_image", "bytes_per_image", "roofline_images_per_second")
-            )
-            rows.append(
-                f"| {report['model']}, {report['topology']}, {report['batch_per_chip']} a chip, "
-                f"{form} a layer | {flops / 1e9:.2f} G | {size / 1e6:.1f} MB | {rate:,} |"
-            )
-    return "\n".join(rows)
+def cells(report: dict) -> list[str]:
+    """Of a row, for one convolution a layer and for four."""
+
+    def both(name, scale, unit):
+        values = [report.get(name + suffix) for suffix in ("", "_four_convs")]
+        return " / ".join(f"{value / scale:,.4g} {unit}" for value in values if value)
+
+    return [
+        f"{report['model']}, batch {report['batch_per_chip']} a chip",
+        both("flops_per_image", 1e9, "G"),
+        both("bytes_per_image", 1e6, "MB"),
+        both("hbm_traffic_per_image", 1e6, "MB"),
+        both("hbm_bytes", 1e9, "GB"),
+        both("roofline_images_per_second", 1, "").strip(),
+    ]
 
 
 if __name__ == "__main__":

@@ -92,13 +92,18 @@ def gaps(folder: pathlib.Path) -> dict[str, float]:
             for event in line.events
             if event.name.startswith("ThunkExecutor::Execute") and "PjRtCpu" in line.name
         ]
-    busy, end = 0.0, 0.0
-    intervals = sorted((event.start_ns, event.start_ns + event.duration_ns) for event in events)
-    for start, stop in intervals:
+    part, traced = idle([(event.start_ns, event.start_ns + event.duration_ns) for event in events])
+    return {"gaps": round(part, 5), "seconds": round(traced / 1e9, 3)}
+
+
+def idle(intervals: list[tuple[float, float]]) -> tuple[float, float]:
+    """Of the time from the first start to the last end, the part in no interval; and that time."""
+    busy, end = 0.0, float("-inf")
+    for start, stop in sorted(intervals):
         busy += max(0.0, stop - max(start, end))
         end = max(end, stop)
-    traced = end - intervals[0][0]
-    return {"gaps": round(1 - busy / traced, 5), "seconds": round(traced / 1e9, 3)}
+    whole = end - min(start for start, _ in intervals)
+    return 1 - busy / whole, whole
 
 
 if __name__ == "__main__":

@@ -3,22 +3,27 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
 from rir_jax import config as configs
+from rir_jax.data.pipeline import device_arrays
 from rir_jax.errors import InputError, RunError
 from rir_jax.parallel import create_mesh
 from rir_jax.training import member, run
 from rir_jax.training.loop import train_and_evaluate
 from rir_jax.training.pace import Pace
-from tools.harness import differences, steps_of, tiny_config
+from rir_jax.training.setup import build
+from tools.harness import differences, state_of, steps_of, tiny_config
 
 SEEDS = ("seed_0", "seed_1", "seed_2")
 
 
 def _config(at_once):
-    return tiny_config(train__epochs=2, num_seeds=3, mesh__seed=at_once, mesh__data=1)
+    return tiny_config(
+        train__epochs=2, num_seeds=3, mesh__seed=at_once, mesh__data=1, checkpoint__keep=3
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +77,7 @@ def test_a_stop_in_the_second_seed_is_resumed_there(apart, tmp_path, stop_after,
 def test_at_once_on_groups_of_devices_they_are_the_same_bit_for_bit(
     apart, tmp_path, stop_after, monkeypatch
 ):
-    """Stopped in the second epoch, where a seed then lost a checkpoint. The third is alone."""
+    """Stopped in the second epoch, where a seed lost its checkpoints but the first."""
     config, workdir = _config(at_once=2), tmp_path / "run"
     stop_after(8)
     assert train_and_evaluate(config, workdir) is None
@@ -80,13 +85,25 @@ def test_at_once_on_groups_of_devices_they_are_the_same_bit_for_bit(
     newest = [steps_of(workdir / seed)[0] for seed in SEEDS[:2]]
     assert 22 < newest[0] < 44
     assert newest[0] == newest[1]
-    shutil.rmtree(workdir / "seed_1/checkpoints" / str(newest[1]))
+    for step in (newest[1], 22):
+        shutil.rmtree(workdir / "seed_1/checkpoints" / str(step))
     summary = train_and_evaluate(config, workdir)
     for seed in SEEDS:
         assert differences(apart / seed, workdir / seed) == []
     expected = json.loads((apart / "summary.json").read_text())
     assert summary["test_loss"] == expected["test_loss"]
     assert summary["test_accuracy_std"] == expected["test_accuracy_std"]
+
+
+def test_a_seed_draws_its_own_weights_and_batches(apart):
+    setup = build(_config(at_once=1))
+    arrays = device_arrays(setup.dataset, setup.engine.mesh)
+    for seed in (0, 1):
+        own = np.uint32(seed)
+        state = setup.engine.init(own)
+        for stop in (22, 44):
+            state, _ = setup.engine.train(state, arrays, own, np.int32(stop))
+        jax.tree.map(np.testing.assert_array_equal, state, state_of(apart / SEEDS[seed]))
 
 
 def test_it_is_one_program_and_names_the_seed_whose_loss_is_not_finite(tmp_path, monkeypatch):
