@@ -1,10 +1,11 @@
 """The one convolution of this package: NHWC images, HWIO kernels, explicit padding.
 
-The forward pass, and on GPU and TPU the gradients as well, are XLA's own
-convolution. On CPU, XLA lowers the gradients of a convolution to forms that its fast
-path does not take, and inside a loop to a naive one that is tens of times slower.
-There, the same gradients are written as ordinary convolutions: the kernel gradient a
-few images at a time, so that what is being summed stays in the cache.
+On GPU and TPU it is XLA's own, and so are its gradients. On CPU, XLA lowers the gradients of a
+convolution to forms that its fast path does not take, and inside a loop to a naive one that is
+tens of times slower. There, the same gradients are written as ordinary convolutions: the kernel
+gradient a few images at a time, so that what is being summed stays in the cache. Where there are
+many channels, a convolution and its gradients are computed with fewer multiplications
+(`rir_jax.models.winograd`).
 """
 
 import math
@@ -13,6 +14,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from rir_jax.models import winograd
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _PART_ELEMENTS = 2**17  # of x: what a part of the batch is at least, for the kernel's gradient
@@ -45,11 +48,18 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     >>> convolve(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), 2)[0, :, :, 0].tolist()
     [[4.0, 6.0], [6.0, 9.0]]
     """
-    return _forward(x, kernel, stride)
+    return _convolve(x, kernel, stride)
+
+
+def _convolve(x, kernel, stride):
+    plain = partial(_forward, stride=stride)
+    if not winograd.applies(x.shape, kernel.shape, stride, x.dtype):
+        return plain(x, kernel)
+    return lax.platform_dependent(x, kernel, cpu=winograd.convolve, default=plain)
 
 
 def _convolve_forward(x, kernel, stride):
-    return _forward(x, kernel, stride), (x, kernel)
+    return _convolve(x, kernel, stride), (x, kernel)
 
 
 def _convolve_backward(stride, saved, dy):
@@ -71,6 +81,9 @@ convolve.defvjp(_convolve_forward, _convolve_backward)
 
 def input_gradient(kernel, dy, x_shape, stride):
     """Gradient for ``x``: dy, spread out by the stride, convolved with the flipped kernel."""
+    flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
+    if winograd.applies(dy.shape, flipped.shape, stride, dy.dtype):
+        return winograd.convolve(dy, flipped)
     pads = [(0, 0, 0)]
     for axis, (low, _) in enumerate(_pads(kernel.shape)):
         size, window, steps = x_shape[1 + axis], kernel.shape[axis], dy.shape[1 + axis]
@@ -78,7 +91,6 @@ def input_gradient(kernel, dy, x_shape, stride):
         spread = (steps - 1) * stride + 1
         pads.append((before, size + window - 1 - before - spread, stride - 1))
     spread_dy = lax.pad(dy, jnp.zeros((), dy.dtype), [*pads, (0, 0, 0)])
-    flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
     return lax.conv_general_dilated(
         spread_dy, flipped, (1, 1), "VALID", dimension_numbers=_DIMENSIONS
     )
@@ -86,6 +98,8 @@ def input_gradient(kernel, dy, x_shape, stride):
 
 def kernel_gradient(x, dy, kernel_shape, stride):
     """Gradient for the kernel, summed over parts of the batch."""
+    if winograd.applies(x.shape, kernel_shape, stride, x.dtype):
+        return winograd.kernel_gradient(x, dy)
     if kernel_shape[:2] == (1, 1):
         return jnp.einsum("nhwc,nhwd->cd", x[:, ::stride, ::stride], dy)[None, None]
     parts = _parts(x.shape, kernel_shape)

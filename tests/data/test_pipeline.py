@@ -1,5 +1,7 @@
 """Batches: pure functions of (seed, epoch, step); augmentation against plain numpy."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,3 +84,19 @@ def test_batches_depend_on_seed_epoch_and_step_alone(batches):
     for other in ((8, 5), (7, 6), (7, 19)):
         _, others, _ = batch(*other)
         assert not np.array_equal(images, others)
+
+
+def test_mixing_depends_on_seed_epoch_and_step(batches):
+    digits, cut, _ = batches
+    mixed = dataclasses.replace(cut, cutmix=1.0, num_classes=10)
+    arrays = device_arrays(digits, cut.mesh)
+
+    @jax.jit
+    def shares(seed, step):
+        permutation = mixed.permutation(seed, step // mixed.steps_per_epoch)
+        return mixed.batch(arrays, permutation, seed, step)[1].max(-1).min()
+
+    places = ((0, 0), (0, 1), (0, 14), (1, 0))
+    found = [float(shares(np.uint32(seed), step)) for seed, step in places]
+    assert len(set(found)) == 4
+    assert found[1] == float(shares(np.uint32(0), 1))

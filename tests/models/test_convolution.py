@@ -43,16 +43,17 @@ def test_batches_are_split_when_large(few_elements_a_part):
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
-def test_accelerator_programs_are_those_of_plain_convolutions(platform):
+@pytest.mark.parametrize(("shape", "stride"), [((4, 8, 8, 2), 2), ((8, 16, 16, 32), 1)])
+def test_accelerator_programs_are_those_of_plain_convolutions(platform, shape, stride):
     """The program for TPU and GPU has the operations that it has without our CPU gradients.
 
     What is more in it is the choice by platform, which is made while lowering: a case over a
     constant with one branch left, which XLA drops.
     """
-    x, kernel = jnp.ones((4, 8, 8, 2)), jnp.ones((3, 3, 2, 4))
+    x, kernel = jnp.ones(shape), jnp.ones((3, 3, shape[3], 2 * shape[3]))
 
     def program(convolve):
-        gradients = jax.jit(lambda x, kernel: _gradients(convolve, x, kernel, 2))
+        gradients = jax.jit(lambda x, kernel: _gradients(convolve, x, kernel, stride))
         text = gradients.trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
         parts = re.findall(r"stablehlo\.\w+|window = \{.*?\}|dim_numbers = \S+", text)
         choice = ("stablehlo.case", "stablehlo.return", "stablehlo.constant")

@@ -66,3 +66,13 @@ def test_smoothed_and_mixed_labels_are_those_of_their_probabilities():
     np.testing.assert_allclose(found, -(mixed * log_probabilities).sum(-1), rtol=1e-5)
     found = objective.cross_entropy(logits, jnp.asarray(mixed), smoothing=0.3)
     np.testing.assert_allclose(found, -((0.7 * mixed + 0.1) * log_probabilities).sum(-1), rtol=1e-5)
+
+
+def test_nesterovs_momentum_looks_a_step_ahead():
+    params, gradient = {"kernel": jnp.array([1.0])}, {"kernel": jnp.array([0.5])}
+    found = []
+    for nesterov in (False, True):
+        optimizer = objective.sgd(0.1, 0.9, 0.0, nesterov=nesterov)
+        updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+        found.append(float(updates["kernel"][0]))
+    assert found == pytest.approx([-0.05, -0.05 * 1.9])
