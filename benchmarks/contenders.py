@@ -253,7 +253,7 @@ class PeerEpochs(Peer):
         self._batch_size = batch_size
         mean, std = (torch.tensor(x, device=device).float() for x in (dataset.mean, dataset.std))
         self._data = []
-        for split in (dataset.train, dataset.test):
+        for split in (dataset.train, dataset.held_out):
             images = (torch.tensor(split.images, device=device).float() - mean) / std
             labels = torch.tensor(split.labels, device=device).long()
             self._data.append((images.permute(0, 3, 1, 2), labels))

@@ -87,6 +87,7 @@ def _depth(axes, results):
             label=family,
         )
     axes.set(xlabel="layers a block", ylabel="error, %")
+    axes.set_xticks(sorted({layers for points in families.values() for layers, _ in points}))
 
 
 def _ablation(axes, result):
@@ -132,7 +133,7 @@ def _streams(axes, result):
                 marker="os^v"[number],
                 label=f"{group[0]} to {group[1]}, {time} training",
             )
-    of_streams.set(ylabel="activations, root mean square", ylim=(0, None))
+    of_streams.set(ylabel="activations, root mean square", yscale="log")
     of_filters.set(ylabel="filters, root mean square", ylim=(0, None))
     for one in axes:
         one.set_xticks(range(len(blocks)), [name.replace("_", "\n") for name in blocks], fontsize=6)

@@ -79,14 +79,12 @@ def _source(result):
         records = [record for record in read_metrics(run) if record["split"] != "train"]
         names = ("epoch", "split", "loss", "accuracy")
         curve = [{name: record[name] for name in names} for record in records]
-        config = run.config()
-        runs.append(
-            {
-                "summary": summary,
-                "config": config and configs.flatten(config),
-                "curve": curve,
-            }
-        )
+        config = {
+            field: value
+            for field, value in configs.flatten(run.config()).items()
+            if field not in configs.INERT_FIELDS  # where data lie, and the like
+        }
+        runs.append({"summary": summary, "config": config, "curve": curve})
     ablation = folder / "ablation.json"
     measured = {"ablation": json.loads(ablation.read_text())} if ablation.exists() else {}
     return {"model": result.row.label, "workdir": folder.name, "runs": runs, **measured}

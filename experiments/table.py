@@ -80,11 +80,15 @@ class Table:
         train, test = (fields[f"dataset.num_{split}"] for split in ("train", "test"))
         note = (
             f"Small scale: {train:,} training and {test:,} test images, {fields['train.epochs']} "
-            "epochs, networks of 32 layers, unless overridden. It shows an order at best; the "
+            "epochs, the sizes of ResNet-32, unless overridden. It shows an order at best; the "
             "paper's figures do not apply."
         )
         return dataclasses.replace(
-            self, rows=rows, fields=fields, note=f"{note} {self.note}".strip()
+            self,
+            title=f"{self.title}, small scale",
+            rows=rows,
+            fields=fields,
+            note=f"{note} {self.note}".strip(),
         )
 
     def config(self, row: Row, overrides: dict[str, Any]) -> ml_collections.ConfigDict:

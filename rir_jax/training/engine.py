@@ -61,6 +61,10 @@ class Engine:
 
     def init(self, seed: int) -> TrainState:
         """A fresh state of one seed, on every device of the mesh."""
+        return self._init(np.uint32(seed))
+
+    @cached_property
+    def _init(self):
         create = partial(
             create_train_state,
             self.model,
@@ -68,7 +72,7 @@ class Engine:
             image_shape=self.batches.image_shape,
             averaged=self.average_decay > 0,
         )
-        return jax.jit(create, out_shardings=replicated(self.mesh))(np.uint32(seed))
+        return jax.jit(create, out_shardings=replicated(self.mesh))
 
     def abstract_state(self) -> TrainState:
         """Shapes, types and shardings of a state of one seed, without one."""
