@@ -31,9 +31,10 @@ def add_row(table: str, cells: list[str], machine: str, page: pathlib.Path = PAG
 
 
 def command() -> str:
-    """This process's command line, as one would type it."""
+    """This process's command line, as one would type it, without what only says where to write."""
     name = "benchmarks." + pathlib.Path(sys.argv[0]).stem
-    return " ".join(["python -m", name, *(a for a in sys.argv[1:] if a != "--markdown")])
+    where = ("--markdown", "--hlo", "--trace_dir")
+    return " ".join(["python -m", name, *(a for a in sys.argv[1:] if not a.startswith(where))])
 
 
 def machine(device: str) -> str:

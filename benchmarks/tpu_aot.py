@@ -188,9 +188,10 @@ def _size(shapes, hbm_only):
 def cells(report: dict) -> list[str]:
     """Of a row, for one convolution a layer and for four."""
 
-    def both(name, scale, unit):
+    def both(name, scale=1, unit=""):
         values = [report.get(name + suffix) for suffix in ("", "_four_convs")]
-        return " / ".join(f"{value / scale:,.4g} {unit}" for value in values if value)
+        shown = [f"{v / scale:.4g} {unit}" if unit else f"{v:,}" for v in values if v]
+        return " / ".join(shown)
 
     return [
         f"{report['model']}, batch {report['batch_per_chip']} a chip",
@@ -198,7 +199,7 @@ def cells(report: dict) -> list[str]:
         both("bytes_per_image", 1e6, "MB"),
         both("hbm_traffic_per_image", 1e6, "MB"),
         both("hbm_bytes", 1e9, "GB"),
-        both("roofline_images_per_second", 1, "").strip(),
+        both("roofline_images_per_second"),
     ]
 
 
