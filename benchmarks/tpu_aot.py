@@ -3,9 +3,9 @@
     python -m benchmarks.tpu_aot --model=rir18_wide --topology=v5e:2x2 --batch_per_chip=500
 
 Compiles the body of the training loop as the loop runs it (the batch drawn, augmented, the step
-taken) for one chip of a topology, and with ``--four`` the same with four convolutions a
-generalized layer, as Eq. 1 and 2 are usually written. Needs the package libtpu (the extra
-``tpu``); a compilation takes minutes. FLOPs and bytes are the compiler's own counts, exact and
+taken) for one chip of a topology, and the same with four convolutions a generalized layer, as
+Eq. 1 and 2 are usually written. Needs the package libtpu (the extra ``tpu``); a compilation takes
+minutes. FLOPs and bytes are the compiler's own counts, exact and
 repeatable; times are what the chip's published peaks allow, not measurements. The last line is
 JSON.
 """
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--model", default="rir18_wide")
     parser.add_argument("--topology", default="v5e:2x2", help=f"of {', '.join(PEAKS)}")
     parser.add_argument("--batch_per_chip", type=int, default=500)
-    parser.add_argument("--four", action="store_true", help="four convolutions as well")
+    parser.add_argument("--one_form", action="store_true", help="leave out the four convolutions")
     parser.add_argument("--largest", type=int, default=10, help="operations to list by bytes")
     parser.add_argument("--hlo", help="file to write the compiled program to")
     parser.add_argument("--markdown", action="store_true", help="put it into docs/performance.md")
@@ -55,7 +55,7 @@ def main() -> None:
         "batch_per_chip": arguments.batch_per_chip,
         **describe(compiled, text, arguments.batch_per_chip, PEAKS[chip]),
     }
-    if arguments.four:
+    if not arguments.one_form:
         with four_convolutions():
             four = compile_step(arguments.model, arguments.topology, arguments.batch_per_chip)
         theirs = describe(four, four.as_text(), arguments.batch_per_chip, PEAKS[chip])
