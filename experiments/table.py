@@ -36,11 +36,13 @@ class Row:
       label: for people.
       fields: of the config that differ from the default, by path ("model.name", ...).
       paper: what the paper reports for it.
+      small: fields instead, at ``--scale=small``.
     """
 
     label: str
     fields: dict[str, Any]
     paper: Paper | None = None
+    small: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +74,17 @@ class Table:
         if scale == "full":
             return self
         rows = tuple(
-            dataclasses.replace(row, fields=_with_small_model(row.fields), paper=None)
+            dataclasses.replace(
+                row, fields=_with_small_model({**row.fields, **row.small}), paper=None
+            )
             for row in self.rows
             if not self.small_rows or row.label in self.small_rows
         )
         fields = {**_with_small_model(self.fields), **SMALL, **self.small}
-        train, test = (fields[f"dataset.num_{split}"] for split in ("train", "test"))
         note = (
-            f"Small scale: {train:,} training and {test:,} test images, {fields['train.epochs']} "
-            "epochs, the sizes of ResNet-32, unless overridden. It shows an order at best; the "
-            "paper's figures do not apply."
+            f"Small scale: {_split_sizes(fields)} images, {fields['train.epochs']} epochs, the "
+            "sizes of ResNet-32, unless overridden. It shows an order at best; the paper's figures "
+            "do not apply."
         )
         return dataclasses.replace(
             self,
@@ -132,6 +135,15 @@ def folder_name(config: ml_collections.ConfigDict) -> str:
 def _with_small_model(fields):
     name = fields.get("model.name", "")
     return {**fields, "model.name": name.replace("18_wide", "32")} if name else fields
+
+
+def _split_sizes(fields):
+    """In words: what is trained on, and what is measured on."""
+    train, test = fields["dataset.num_train"], fields["dataset.num_test"]
+    validation = round(train * fields.get("dataset.validation_fraction", 0))
+    if validation:
+        return f"{train - validation:,} training and {validation:,} validation"
+    return f"{train:,} training and {test:,} test"
 
 
 def list_tables() -> list[str]:
