@@ -51,20 +51,29 @@ def _png(paint: Callable, title: str, panels: int = 1) -> bytes:
 
 
 def _curves(axes, results):
-    """Error on the split that is reported on, by epoch, of each row's first seed."""
+    """Error on the split that is reported on, by epoch: the mean over seeds, and their range."""
     for number, result in enumerate(results):
-        first = min(
-            result.workdir.glob("seed_*/summary.json"), key=lambda p: int(p.parent.name[5:])
-        )
-        records = [r for r in read_metrics(Workdir(first.parent)) if r["split"] != "train"]
+        curves = [_errors(path.parent) for path in result.workdir.glob("seed_*/summary.json")]
+        epochs = sorted(set.intersection(*map(set, curves)))
+        errors = [[curve[epoch] for curve in curves] for epoch in epochs]
+        colour = COLOURS[number % len(COLOURS)]
         axes.plot(
-            [record["epoch"] for record in records],
-            [100 * (1 - record["accuracy"]) for record in records],
-            color=COLOURS[number % len(COLOURS)],
+            epochs,
+            [statistics.mean(of_epoch) for of_epoch in errors],
+            color=colour,
             linestyle=STYLES[number // len(COLOURS) % len(STYLES)],
             label=result.row.label,
         )
+        if len(curves) > 1:
+            low, high = map(min, errors), map(max, errors)
+            axes.fill_between(epochs, list(low), list(high), color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel="epoch", ylabel="error, %", yscale="log")
+
+
+def _errors(run):
+    """Of a run: error in percent by epoch."""
+    records = [record for record in read_metrics(Workdir(run)) if record["split"] != "train"]
+    return {record["epoch"]: 100 * (1 - record["accuracy"]) for record in records}
 
 
 def _depth(axes, results):

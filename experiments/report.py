@@ -65,10 +65,15 @@ def _row(result: Result) -> dict[str, Any]:
         "sure": paper.sure if paper else None,
         "difference": _rounded(mean - paper.accuracy) if values and paper else None,
         "parameters": first.get("num_params"),
-        "device": first.get("device"),
-        "commit": first.get("commit"),
+        "device": _distinct(result.summaries, "device"),
+        "commit": _distinct(result.summaries, "commit"),
         "workdir": str(result.workdir.name),
     }
+
+
+def _distinct(summaries, name):
+    """What the runs of a row have under a name, each once; in the order of the seeds."""
+    return ", ".join(dict.fromkeys(s[name] for s in summaries if s.get(name)))
 
 
 def _source(result):
@@ -106,32 +111,55 @@ def _markdown(table, results, rows, pictures):
     lines = [f"# {table.title}", ""]
     if table.note:
         lines += [table.note, ""]
-    lines += [
-        "| model | accuracy, % | seeds | paper, % | how sure | difference |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        accuracy = "" if row["accuracy"] is None else f"{row['accuracy']:.2f}"
-        if row["deviation"] is not None:
-            accuracy += f" ± {row['deviation']:.2f}"
-        paper = "" if row["paper"] is None else f"{row['paper']:.2f}"
-        difference = "" if row["difference"] is None else f"{row['difference']:+.2f}"
-        cells = (row["model"], accuracy, row["seeds"], paper, row["sure"] or "", difference)
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines += ["", f"Accuracy of the last epoch on the {_split(results)} split; ± is one sample"]
-    lines += [
-        "deviation over seeds. How sure: A, the paper says so; B, two of its readers do; C, not"
-    ]
-    lines += ["to be taken for the paper's.", ""]
+    lines += _accuracies(rows)
+    lines += ["", _legend(results, rows), ""]
     lines += [f"![{name[:-4]}]({name})" for name in pictures]
-    lines += ["", "| model | workdir | commit | device | parameters |", "|---|---|---|---|---|"]
-    for row in rows:
-        cells = (row["model"], row["workdir"], row["commit"], row["device"], row["parameters"])
-        lines.append("| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |")
+    origins = ("model", "workdir", "commit", "device", "parameters")
+    lines += ["", *_table(origins, [[row[name] for name in origins] for row in rows])]
     for result in results:
         if result.failure:
             lines += ["", f"{result.row.label} failed: {result.failure}"]
     return "\n".join(lines) + "\n"
+
+
+def _accuracies(rows):
+    """The table of accuracies; beside the paper's where it has a figure for any row."""
+    header, beside = ["model", "accuracy, %", "seeds"], ["paper, %", "how sure", "difference"]
+    body = []
+    for row in rows:
+        accuracy = _number(row["accuracy"], ".2f")
+        if row["deviation"] is not None:
+            accuracy += f" ± {row['deviation']:.2f}"
+        paper = [_number(row["paper"], ".2f"), row["sure"], _number(row["difference"], "+.2f")]
+        body.append([row["model"], accuracy, row["seeds"], *paper])
+    if any(row["paper"] is not None for row in rows):
+        return _table(header + beside, body)
+    return _table(header, [cells[: len(header)] for cells in body])
+
+
+def _number(value, form):
+    return "" if value is None else format(value, form)
+
+
+def _table(header, rows):
+    """Lines of a Markdown table."""
+    lines = [[("" if cell is None else str(cell)) for cell in row] for row in (header, *rows)]
+    head, *body = ["| " + " | ".join(cells) + " |" for cells in lines]
+    return [head, "|" + "---|" * len(header), *body]
+
+
+def _legend(results, rows):
+    sentences = [f"Accuracy of the last epoch on the {_split(results)} split"]
+    if any(row["deviation"] is not None for row in rows):
+        sentences[0] += "; ± is one sample deviation over seeds"
+    if any(row["paper"] is not None for row in rows):
+        sentences.append(
+            "How sure: A, the paper says so; B, two of its readers do; C, not to be taken for the "
+            "paper's"
+        )
+    papers = [(result.row.label, result.row.paper) for result in results]
+    sentences += [f"{label}: {paper.note}" for label, paper in papers if paper and paper.note]
+    return ". ".join(sentences) + "."
 
 
 def _split(results):

@@ -22,10 +22,12 @@ class Paper:
       accuracy: on the test set, in percent.
       sure: "A" (its abstract, captions or a quotation), "B" (two independent readers of it) or
         "C" (remembered or inferred, not to be taken for the paper's).
+      note: where the paper has it from, if it is not its own.
     """
 
     accuracy: float
     sure: str
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Where readers of the paper disagree: our choices against theirs, one at a time."""
 
 from experiments.table import Row, Table
+from rir_jax.interop import overrides
 
 
 def _row(label, **fields):
@@ -21,6 +22,13 @@ TABLE = Table(
         _row("head of 1x1 convolution", head="conv"),
         _row("head of 1x1 convolution and ReLU", head="conv", head_relu=True),
         _row("biased convolutions", use_bias=True),
+        _row("pytorchcv's choices together", **overrides.PYTORCHCV),
+        _row("nutszebra's choices together", **overrides.NUTSZEBRA),
+        _row("weiaicunzai's choices but its head", **overrides.WEIAICUNZAI),
     ),
-    note="Without the outer shortcut a network is what the paper calls ResNet Init.",
+    note=(
+        "Without the outer shortcut a network is what the paper calls ResNet Init. weiaicunzai's "
+        "head, a strided convolution and two dense layers with dropout, is bound to 32x32 images "
+        "and not among the network's."
+    ),
 )

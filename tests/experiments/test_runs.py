@@ -1,11 +1,12 @@
 """Tables that are really run, on the digits: resumed, shared, reported, failing in part."""
 
 import csv
+import dataclasses
 import json
 
 import pytest
 
-from experiments import plan, report, run
+from experiments import figures, plan, report, run
 from experiments.runner import Result, run_table
 from experiments.table import Paper, Row, Table, get_table
 from rir_jax.errors import InputError
@@ -83,6 +84,36 @@ def test_the_report_has_means_deviations_and_origins(finished, tmp_path):
     assert (tmp_path / "report" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_report_without_figures_of_the_paper_has_no_columns_for_them(finished, tmp_path):
+    _, results = finished
+    bare = [dataclasses.replace(r, row=dataclasses.replace(r.row, paper=None)) for r in results]
+    text = report.write_report(TABLE, bare, tmp_path)
+    assert "| model | accuracy, % | seeds |\n" in text
+    assert "paper" not in text
+
+
+def test_every_commit_that_a_row_was_run_at_is_named(finished, tmp_path):
+    _, results = finished
+    summaries = [
+        {**s, "commit": commit}
+        for s, commit in zip(results[0].summaries, ("abc", "def"), strict=True)
+    ]
+    result = dataclasses.replace(results[0], summaries=tuple(summaries))
+    assert "| abc, def | 1 x cpu |" in report.write_report(TABLE, [result], tmp_path)
+
+
+def test_curves_are_of_all_seeds(finished):
+    from matplotlib.figure import Figure
+
+    _, results = finished
+    axes = Figure().subplots()
+    figures._curves(axes, results[:1])
+    (line,) = axes.get_lines()
+    expected = 100 - sum(results[0].accuracies) / 2
+    assert line.get_ydata()[-1] == pytest.approx(expected)
+    assert len(axes.collections) == 1, "the range over seeds"
+
+
 def test_the_ablation_figure_by_the_command_line(tmp_path, monkeypatch, capsys):
     settings = [f"--set={name}={value}" for name, value in TINY.items()]
     command = ["run", "--table=ablation", f"--workdir={tmp_path}", *settings, "--scale=small"]
@@ -113,6 +144,9 @@ def test_a_plan_needs_no_data_and_scales_with_depth():
     assert [row["model"] for row in rows] == [row.label for row in depth.rows]
     assert rows[0]["images"] == 3 * 8 * 5000
     assert rows[0]["parameters"] == rows[1]["parameters"] < rows[2]["parameters"]
+    forward = 9 * (3 * 4 * 1024 + 2 * 4 * 4 * 1024 + (4 * 8 + 8 * 8) * 256) + 8 * 10
+    of_images = 9 * 3 * 4 * 1024  # no gradient is asked for
+    assert rows[0]["gflops_per_image"] == round((6 * forward - 2 * of_images) / 1e9, 6)
     assert rows[2]["gflops_per_image"] > 1.5 * rows[0]["gflops_per_image"]
     assert all(row["hours"] > 0 for row in rows)
 
