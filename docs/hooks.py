@@ -1,7 +1,8 @@
 """What the site's pages may say besides Markdown.
 
 ``{{ source rir_jax.models.layers.GeneralizedConv.applied_kernel }}`` on a line of its own is the
-code of that object as it is now, without its docstring. Links to files outside of docs/, which
+code of that object as it is now, without its docstring. ``{{ report small/depth }}`` is what
+experiments/results has under that name, with its pictures. Links to files outside of docs/, which
 work where the repository is read, become their names.
 """
 
@@ -11,6 +12,16 @@ import re
 import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "experiments" / "results"
+
+
+def on_files(files, config):
+    """MkDocs calls this with all files: the pictures of the reports are among them."""
+    from mkdocs.structure.files import File
+
+    for picture in sorted(RESULTS.rglob("*.png")):
+        name = f"results/{picture.relative_to(RESULTS)}"
+        files.append(File.generated(config, name, abs_src_path=str(picture)))
 
 
 def on_page_markdown(markdown, page, **_):
@@ -23,7 +34,14 @@ def on_page_markdown(markdown, page, **_):
         return match[1] if outside and target.exists() else match[0]
 
     markdown = re.sub(r"\[([^\]]+)\]\((\.\./[^)]+)\)", unlink, markdown)
+    markdown = re.sub(r"^\{\{ report ([\w/]+) \}\}$", _report, markdown, flags=re.MULTILINE)
     return re.sub(r"^\{\{ source ([\w.]+) \}\}$", _fenced, markdown, flags=re.MULTILINE)
+
+
+def _report(match):
+    """A report without its title, for a page beside the folder of results."""
+    _, text = (RESULTS / match[1] / "table.md").read_text().split("\n", 1)
+    return text.replace("](", f"](results/{match[1]}/").strip()
 
 
 def _fenced(match):

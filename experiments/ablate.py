@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.runner import Result
-from rir_jax.analysis import ablation
+from rir_jax import analysis
 from rir_jax.data import sources
 from rir_jax.training.trained import load
 from rir_jax.workdir import Workdir
@@ -12,7 +12,7 @@ from rir_jax.workdir import Workdir
 def ablate_results(results: list[Result]) -> None:
     """Writes ``ablation.json`` for each row with a finished first seed, unless it is there.
 
-    It holds what `rir_jax.analysis.ablation.ablate` finds on the whole test split, and the use of
+    It holds what `rir_jax.analysis.ablate` finds on the whole test split, and the use of
     the streams and of the filter groups before and after training.
     """
     for result in results:
@@ -30,13 +30,13 @@ def _ablate(workdir):
     untrained = jax.jit(model.init)(jax.random.key(info.config.seed), images[:1])
     sample = images[:500]
     return {
-        **ablation.ablate(model, variables, images, dataset.held_out.labels),
+        **analysis.ablate(model, variables, images, dataset.held_out.labels),
         "stream_norms": {
-            "before": ablation.stream_norms(model, untrained, sample),
-            "after": ablation.stream_norms(model, variables, sample),
+            "before": analysis.stream_norms(model, untrained, sample),
+            "after": analysis.stream_norms(model, variables, sample),
         },
         "filter_norms": {
-            "before": ablation.filter_norms(model, untrained["params"]),
-            "after": ablation.filter_norms(model, variables["params"]),
+            "before": analysis.filter_norms(model, untrained["params"]),
+            "after": analysis.filter_norms(model, variables["params"]),
         },
     }

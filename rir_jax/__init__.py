@@ -4,7 +4,7 @@ The dual-stream generalized residual block, its ResNet Init, and the four famili
 relates (CNN, ResNet, ResNet Init, RiR), with the training that reproduces its tables.
 """
 
-from rir_jax import interop
+from rir_jax import analysis, interop
 from rir_jax.config import default_config
 from rir_jax.errors import InputError, RunError
 from rir_jax.info import Info
@@ -24,6 +24,7 @@ __all__ = [
     "InputError",
     "RunError",
     "__version__",
+    "analysis",
     "create_model",
     "default_config",
     "fold",

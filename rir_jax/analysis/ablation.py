@@ -52,6 +52,14 @@ def ablate(
 
     Raises:
       ValueError: the network has one stream.
+
+    >>> import rir_jax
+    >>> model = rir_jax.create_model("rir32", num_classes=2, blocks=(1, 1, 1))
+    >>> images = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
+    >>> variables = model.init(jax.random.key(1), images)
+    >>> result = rir_jax.analysis.ablate(model, variables, images, jnp.zeros(4, jnp.int32))
+    >>> list(result["blocks"]), list(result["everywhere"])
+    (['stage1_block1', 'stage2_block1', 'stage3_block1'], ['residual', 'transient'])
     """
     _check_two_streams(model)
     blocks = block_names(model)
@@ -75,6 +83,14 @@ def ablate(
 
 def stream_norms(model: Network, variables: Any, images: jax.Array) -> dict[str, dict[str, float]]:
     """Root mean square of each stream's activations at the output of every block.
+
+    Args:
+      model: a network of two streams.
+      variables: of the network.
+      images: ``[N, H, W, C]``, as the network takes them; all in one call.
+
+    Returns:
+      For each block's name, the figures of its "residual" and "transient" stream.
 
     Raises:
       ValueError: the network has one stream.
@@ -103,6 +119,13 @@ def filter_norms(model: Network, params: Any) -> dict[str, dict[str, dict[str, f
 
     Group "rt" holds the filters from the residual to the transient stream (W_rt), and so on; the
     identity shortcut is not part of them.
+
+    Args:
+      model: a network of two streams.
+      params: its collection "params".
+
+    Returns:
+      For each block's name and each layer's ("conv1", ...), the figures of "rr", "rt", "tr", "tt".
 
     Raises:
       ValueError: the network has one stream.

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import rir_jax
-from rir_jax.analysis import ablation
 
 IMAGES = jax.random.normal(jax.random.key(1), (40, 8, 8, 1))
 
@@ -25,7 +24,7 @@ def network():
 def test_zeroing_the_last_block_is_zeroing_what_reads_it(network):
     """Labels are the whole network's answers, so accuracies say how many answers changed."""
     model, variables, labels = network
-    found = ablation.ablate(model, variables, IMAGES, labels, batch_size=16)
+    found = rir_jax.analysis.ablate(model, variables, IMAGES, labels, batch_size=16)
     assert found["none"] == 1
     for stream, rows in (("residual", slice(None, 4)), ("transient", slice(4, None))):
         head = variables["params"]["head_dense"]
@@ -45,7 +44,7 @@ def test_norms_of_streams_and_filter_groups(network):
         lambda v, x: model.apply(v, x, capture_intermediates=True)[1]["intermediates"]
     )(variables, IMAGES)
     block = np.asarray(activations["stage2_block1"]["__call__"][0])
-    norms = ablation.stream_norms(model, variables, IMAGES)
+    norms = rir_jax.analysis.stream_norms(model, variables, IMAGES)
     assert norms["stage2_block1"]["residual"] == pytest.approx(
         np.sqrt((block[..., :4] ** 2).mean()), rel=1e-5
     )
@@ -53,7 +52,7 @@ def test_norms_of_streams_and_filter_groups(network):
         np.sqrt((block[..., 4:] ** 2).mean()), rel=1e-5
     )
     kernel = np.asarray(variables["params"]["stage2_block1"]["conv1"]["kernel"])
-    filters = ablation.filter_norms(model, variables["params"])["stage2_block1"]["conv1"]
+    filters = rir_jax.analysis.filter_norms(model, variables["params"])["stage2_block1"]["conv1"]
     assert filters["rt"] == pytest.approx(np.sqrt((kernel[:, :, :2, 4:] ** 2).mean()), rel=1e-6)
     assert filters["tr"] == pytest.approx(np.sqrt((kernel[:, :, 2:, :4] ** 2).mean()), rel=1e-6)
 
@@ -61,4 +60,4 @@ def test_norms_of_streams_and_filter_groups(network):
 def test_a_network_of_one_stream_is_refused():
     model = rir_jax.create_model("resnet32")
     with pytest.raises(ValueError, match="has one stream; allowed: a ResNet Init or a RiR"):
-        ablation.ablate(model, {}, IMAGES, jnp.zeros(40, int))
+        rir_jax.analysis.ablate(model, {}, IMAGES, jnp.zeros(40, int))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -190,7 +191,7 @@ def test_every_page_is_in_the_navigation():
 
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
     pages = {path.relative_to("docs").as_posix() for path in PAGES if path.parts[0] == "docs"}
-    assert set(listed(nav)) == pages
+    assert sorted(listed(nav)) == sorted(pages), "each once"
 
 
 def test_source_on_a_page_is_that_of_the_package():
@@ -200,6 +201,16 @@ def test_source_on_a_page_is_that_of_the_package():
     assert hooks.source("rir_jax.models.zoo.FAMILIES").startswith("FAMILIES = {")
     with pytest.raises(StopIteration):
         hooks.source("rir_jax.models.layers.NoSuchLayer")
+
+
+def test_a_report_on_a_page_is_the_one_of_the_results():
+    page = SimpleNamespace(file=SimpleNamespace(src_path="results.md"))
+    text = hooks.on_page_markdown("above\n\n{{ report small/cifar10_32 }}\n", page)
+    folder = ROOT / "experiments" / "results" / "small" / "cifar10_32"
+    title, report = (folder / "table.md").read_text().split("\n", 1)
+    assert title not in text
+    assert report[:300] in text
+    assert "![curves](results/small/cifar10_32/curves.png)" in text
 
 
 @pytest.mark.parametrize("family", ["cnn", "resnet", "resnet_init", "rir"])
