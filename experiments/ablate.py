@@ -10,15 +10,15 @@ from rir_jax.workdir import Workdir
 
 
 def ablate_results(results: list[Result]) -> None:
-    """Writes ``ablation.json`` for each row with a finished first seed, unless it is there.
+    """Writes ``ablation.json`` beside each finished run of each row, unless it is there.
 
-    It holds what `rir_jax.analysis.ablate` finds on the whole test split, and the use of
-    the streams and of the filter groups before and after training.
+    It holds what `rir_jax.analysis.ablate` finds on the whole test split, and the use of the
+    streams and of the filter groups before and after training.
     """
     for result in results:
-        if result.summaries and not (result.workdir / "ablation.json").exists():
-            found = _ablate(result.workdir / "seed_0")
-            Workdir(result.workdir).write_json("ablation.json", found)
+        for run in result.runs:
+            if not (run / "ablation.json").exists():
+                Workdir(run).write_json("ablation.json", _ablate(run))
 
 
 def _ablate(workdir):

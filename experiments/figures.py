@@ -53,21 +53,26 @@ def _png(paint: Callable, title: str, panels: int = 1) -> bytes:
 def _curves(axes, results):
     """Error on the split that is reported on, by epoch: the mean over seeds, and their range."""
     for number, result in enumerate(results):
-        curves = [_errors(path.parent) for path in result.workdir.glob("seed_*/summary.json")]
+        curves = [_errors(run) for run in result.runs]
         epochs = sorted(set.intersection(*map(set, curves)))
-        errors = [[curve[epoch] for curve in curves] for epoch in epochs]
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(
+        _line(
+            axes,
             epochs,
-            [statistics.mean(of_epoch) for of_epoch in errors],
-            color=colour,
+            [[curve[epoch] for epoch in epochs] for curve in curves],
+            color=COLOURS[number % len(COLOURS)],
             linestyle=STYLES[number // len(COLOURS) % len(STYLES)],
             label=result.row.label,
         )
-        if len(curves) > 1:
-            low, high = map(min, errors), map(max, errors)
-            axes.fill_between(epochs, list(low), list(high), color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel="epoch", ylabel="error, %", yscale="log")
+
+
+def _line(axes, x, lines, color, **style):
+    """The mean of some lines, and their range behind it."""
+    points = list(zip(*lines, strict=True))
+    axes.plot(x, [statistics.mean(point) for point in points], color=color, **style)
+    if len(lines) > 1:
+        low, high = [min(point) for point in points], [max(point) for point in points]
+        axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
 
 
 def _errors(run):
@@ -101,42 +106,49 @@ def _depth(axes, results):
 
 def _ablation(axes, result):
     """Accuracy with one stream of one block zeroed, by block (Fig. 3)."""
-    found = json.loads((result.workdir / "ablation.json").read_text())
-    blocks = list(found["blocks"])
+    found = _measured(result)
+    blocks = list(found[0]["blocks"])
     for number, stream in enumerate(("residual", "transient")):
-        axes.plot(
+        everywhere = 100 * statistics.mean(of_run["everywhere"][stream] for of_run in found)
+        _line(
+            axes,
             range(len(blocks)),
-            [100 * found["blocks"][block][stream] for block in blocks],
+            [[100 * of_run["blocks"][block][stream] for block in blocks] for of_run in found],
             color=COLOURS[number],
             linestyle=STYLES[number],
             marker="os"[number],
-            label=f"{stream} stream zeroed (everywhere: {100 * found['everywhere'][stream]:.1f} %)",
+            label=f"{stream} stream zeroed (everywhere: {everywhere:.1f} %)",
         )
-    axes.axhline(100 * found["none"], color="0.4", linewidth=1, label="whole network")
+    whole = 100 * statistics.mean(of_run["none"] for of_run in found)
+    axes.axhline(whole, color="0.4", linewidth=1, label="whole network")
     axes.set(ylabel="test accuracy, %", ylim=(0, 100))
-    axes.set_xticks(range(len(blocks)), [name.replace("_", "\n") for name in blocks], fontsize=6)
+    _name_blocks(axes, blocks)
 
 
 def _streams(axes, result):
     """Root mean squares by block, before and after training: activations, and filter groups."""
-    found = json.loads((result.workdir / "ablation.json").read_text())
-    blocks = list(found["blocks"])
+    found = _measured(result)
+    blocks = list(found[0]["blocks"])
     of_streams, of_filters = axes
     for time, style in (("before", ":"), ("after", "-")):
-        activations, filters = found["stream_norms"][time], found["filter_norms"][time]
         for number, stream in enumerate(("residual", "transient")):
-            of_streams.plot(
+            _line(
+                of_streams,
                 range(len(blocks)),
-                [activations[block][stream] for block in blocks],
+                [[run["stream_norms"][time][block][stream] for block in blocks] for run in found],
                 color=COLOURS[number],
                 linestyle=style,
                 marker="os"[number],
                 label=f"{stream} stream, {time} training",
             )
         for number, group in enumerate(("rr", "rt", "tr", "tt")):
-            of_filters.plot(
+            _line(
+                of_filters,
                 range(len(blocks)),
-                [_rms([layer[group] for layer in filters[block].values()]) for block in blocks],
+                [
+                    [_rms(layer[group] for layer in norms[block].values()) for block in blocks]
+                    for norms in (run["filter_norms"][time] for run in found)
+                ],
                 color=COLOURS[number],
                 linestyle=style,
                 marker="os^v"[number],
@@ -145,7 +157,16 @@ def _streams(axes, result):
     of_streams.set(ylabel="activations, root mean square", yscale="log")
     of_filters.set(ylabel="filters, root mean square", ylim=(0, None))
     for one in axes:
-        one.set_xticks(range(len(blocks)), [name.replace("_", "\n") for name in blocks], fontsize=6)
+        _name_blocks(one, blocks)
+
+
+def _measured(result):
+    """What was measured on each of a row's networks."""
+    return [json.loads((run / "ablation.json").read_text()) for run in result.runs]
+
+
+def _name_blocks(axes, blocks):
+    axes.set_xticks(range(len(blocks)), [name.replace("_", "\n") for name in blocks], fontsize=6)
 
 
 def _rms(values):

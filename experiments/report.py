@@ -78,21 +78,23 @@ def _distinct(summaries, name):
 
 def _source(result):
     """What a row's figures are made from."""
-    folder, runs = result.workdir, []
-    for summary in result.summaries:
-        run = Workdir(folder / f"seed_{summary['seed']}")
-        records = [record for record in read_metrics(run) if record["split"] != "train"]
-        names = ("epoch", "split", "loss", "accuracy")
-        curve = [{name: record[name] for name in names} for record in records]
-        config = {
-            field: value
-            for field, value in configs.flatten(run.config()).items()
-            if field not in configs.INERT_FIELDS  # where data lie, and the like
-        }
-        runs.append({"summary": summary, "config": config, "curve": curve})
-    ablation = folder / "ablation.json"
+    runs = [_run(path, s) for path, s in zip(result.runs, result.summaries, strict=True)]
+    return {"model": result.row.label, "workdir": result.workdir.name, "runs": runs}
+
+
+def _run(path, summary):
+    run = Workdir(path)
+    records = [record for record in read_metrics(run) if record["split"] != "train"]
+    names = ("epoch", "split", "loss", "accuracy")
+    config = {
+        field: value
+        for field, value in configs.flatten(run.config()).items()
+        if field not in configs.INERT_FIELDS  # where data lie, and the like
+    }
+    curve = [{name: record[name] for name in names} for record in records]
+    ablation = path / "ablation.json"
     measured = {"ablation": json.loads(ablation.read_text())} if ablation.exists() else {}
-    return {"model": result.row.label, "workdir": folder.name, "runs": runs, **measured}
+    return {"summary": summary, "config": config, "curve": curve, **measured}
 
 
 def _rounded(value):

@@ -38,6 +38,11 @@ class Result:
     failure: str | None = None
 
     @property
+    def runs(self) -> list[epath.Path]:
+        """Folders of the finished runs, in the order of ``summaries``."""
+        return [self.workdir / f"seed_{summary['seed']}" for summary in self.summaries]
+
+    @property
     def accuracies(self) -> list[float]:
         """Of the finished runs, in percent."""
         splits = ("test_accuracy", "validation_accuracy")

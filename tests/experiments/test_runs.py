@@ -117,24 +117,35 @@ def test_curves_are_of_all_seeds(finished):
 def test_the_ablation_figure_by_the_command_line(tmp_path, monkeypatch, capsys):
     settings = [f"--set={name}={value}" for name, value in TINY.items()]
     command = ["run", "--table=ablation", f"--workdir={tmp_path}", *settings, "--scale=small"]
-    command += ["--set=dataset.num_train=256", "--set=dataset.num_test=64"]
-    monkeypatch.setattr("sys.argv", command)
-    run.FLAGS.unparse_flags()
-    run.cli.start(run.main, run.FLAGS)
-    assert "# Fig. 3: ablating each stream" in capsys.readouterr().out
-    found = json.loads(next(tmp_path.glob("rir32-*/ablation.json")).read_text())
-    assert set(found["blocks"]["stage1_block1"]) == {"residual", "transient"}
-    assert set(found["stream_norms"]) == set(found["filter_norms"]) == {"before", "after"}
+    command += ["--set=dataset.num_train=256", "--set=dataset.num_test=64", "--seeds=2"]
+
+    def start(*more):
+        monkeypatch.setattr("sys.argv", [*command, *more])
+        run.FLAGS.unparse_flags()
+        run.cli.start(run.main, run.FLAGS)
+        return capsys.readouterr().out
+
+    assert "Stopped before the end; the same command goes on" in start("--time_limit=0.001s")
+    assert not list(tmp_path.glob("*/seed_*/summary.json"))
+    text = start("--time_limit=1h")
+    assert "# Fig. 3: ablating each stream" in text
+    assert "Stopped" not in text
     report_folder = tmp_path / "report" / "ablation"
     for name in ("ablation_rir32.png", "streams_rir32.png"):
         assert (report_folder / name).read_bytes().startswith(b"\x89PNG")
     sources = json.loads((report_folder / "runs.json").read_text())
     assert [source["model"] for source in sources] == ["RiR", "ResNet Init"]
-    run_of_rir = sources[0]["runs"][0]
-    assert sources[0]["ablation"] == found
-    assert run_of_rir["config"]["model.name"] == "rir32"
-    assert [point["epoch"] for point in run_of_rir["curve"]] == [1]
-    assert run_of_rir["summary"]["test_loss"] == run_of_rir["curve"][-1]["loss"]
+    runs_of_rir = sources[0]["runs"]
+    assert [one["summary"]["seed"] for one in runs_of_rir] == [0, 1]
+    for one in runs_of_rir:
+        found = one["ablation"]
+        assert found["none"] == one["summary"]["test_accuracy"], "of this run's network"
+        assert set(found["blocks"]["stage1_block1"]) == {"residual", "transient"}
+        assert set(found["stream_norms"]) == set(found["filter_norms"]) == {"before", "after"}
+        assert one["config"]["model.name"] == "rir32"
+        assert [point["epoch"] for point in one["curve"]] == [1]
+        assert one["summary"]["test_loss"] == one["curve"][-1]["loss"]
+    assert runs_of_rir[0]["ablation"] != runs_of_rir[1]["ablation"]
 
 
 def test_a_plan_needs_no_data_and_scales_with_depth():
