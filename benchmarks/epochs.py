@@ -7,23 +7,17 @@ each epoch, and for ours metrics, checkpoints and curves. Random images of CIFAR
 last line is JSON.
 """
 
-import argparse
 import json
 
 from benchmarks import page
-from benchmarks.rounds import Contender, compare
+from benchmarks.contenders.peer import SIZES
+from benchmarks.rounds import Contender, arguments_parser, compare
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="rir32", choices=["rir32", "rir18_wide"])
-    parser.add_argument("--batch_size", type=int, default=100)
+    parser = arguments_parser(__doc__, batch_size=100, rounds=3, seconds=30.0, models=SIZES)
     parser.add_argument("--num_train", type=int, default=50_000)
     parser.add_argument("--num_test", type=int, default=10_000)
-    parser.add_argument("--compute_dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=30.0, help="of each timing")
-    parser.add_argument("--markdown", action="store_true", help="put it into docs/performance.md")
     arguments = parser.parse_args()
 
     shared = {

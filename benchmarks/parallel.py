@@ -7,23 +7,16 @@ On a CPU the devices are simulated: they share its cores, so what they show is t
 several, not a gain. Each combination runs in a process of its own, in turn. The last line is JSON.
 """
 
-import argparse
 import json
 
 from benchmarks import page
-from benchmarks.rounds import Contender, compare
+from benchmarks.rounds import Contender, arguments_parser, compare
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="rir32")
-    parser.add_argument("--batch_size", type=int, default=64, help="of each seed")
+    parser = arguments_parser(__doc__, batch_size=64, rounds=3, seconds=5.0)
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--num_seeds", type=int, nargs="+", default=[1], help="at once")
-    parser.add_argument("--compute_dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each timing")
-    parser.add_argument("--markdown", action="store_true", help="put it into docs/performance.md")
     arguments = parser.parse_args()
 
     shared = {

@@ -1,5 +1,6 @@
 """Contenders in processes of their own, timed in turn: A B A B ..., medians with least and most."""
 
+import argparse
 import contextlib
 import json
 import os
@@ -9,11 +10,23 @@ import sys
 from typing import Any
 
 
+def arguments_parser(doc: str, batch_size: int, rounds: int, seconds: float, models=None):
+    """The arguments that all comparisons take, with their defaults; ``doc`` says what it is."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--model", default="rir32", choices=models)
+    parser.add_argument("--batch_size", type=int, default=batch_size, help="of each network")
+    parser.add_argument("--compute_dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--seconds", type=float, default=seconds, help="of each timing")
+    parser.add_argument("--markdown", action="store_true", help="put it into docs/performance.md")
+    return parser
+
+
 class Contender:
     """A process that makes one of `benchmarks.contenders` and runs steps on request.
 
     Args:
-      kind: "Ours" or "Peer".
+      kind: one of `benchmarks.contenders.KINDS`.
       python: interpreter to run it with; the one that runs this, if None.
       environment: variables to set.
       **arguments: of the contender.
@@ -88,12 +101,12 @@ def compare(
 
 
 def _serve(kind, arguments):
-    from benchmarks import contenders
+    from benchmarks.contenders import KINDS
 
     real_stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not mix with the answers
     with contextlib.redirect_stdout(sys.stderr):
-        contender = getattr(contenders, kind)(**arguments)
+        contender = KINDS[kind](**arguments)
         answer = contender.info
         while True:
             real_stdout.write(json.dumps(answer) + "\n")

@@ -6,23 +6,17 @@ Needs torch and pytorchcv beside this package (``make test-peers`` installs them
 JSON.
 """
 
-import argparse
 import json
 
 from benchmarks import page
-from benchmarks.rounds import Contender, compare
+from benchmarks.contenders.peer import SIZES
+from benchmarks.rounds import Contender, arguments_parser, compare
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="rir32", choices=["rir32", "rir18_wide"])
-    parser.add_argument("--batch_size", type=int, default=128)
+    parser = arguments_parser(__doc__, batch_size=128, rounds=5, seconds=5.0, models=SIZES)
     parser.add_argument("--inference", action="store_true", help="inference, ours folded")
-    parser.add_argument("--compute_dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--compiled", action="store_true", help="the peer by torch.compile as well")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each timing")
-    parser.add_argument("--markdown", action="store_true", help="put it into docs/performance.md")
     arguments = parser.parse_args()
 
     shared = {

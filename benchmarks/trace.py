@@ -50,7 +50,7 @@ def record(model: str, batch_size: int, steps: int, num_test: int, folder: pathl
     """Runs the training loop and writes two traces into a folder; returns the device."""
     import jax
 
-    from benchmarks.contenders import random_setup
+    from benchmarks.contenders.ours import random_setup
     from rir_jax.training.interrupt import StopRequest
     from rir_jax.training.run import Run
     from rir_jax.workdir import Workdir
