@@ -109,7 +109,18 @@ def test_the_first_of_each_kind_of_wrong_entry_is_named(state_dict):
     assert str(caught.value) == f"state_dict is not pytorchcv's: {message}"
 
 
-def test_the_published_network_is_the_default(state_dict):
+@pytest.mark.parametrize("classes", [10, 100])
+def test_the_published_network_is_the_default(classes):
+    published = rir_jax.create_model("rir18_wide", classes, **interop.PYTORCHCV)
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    expected = jax.eval_shape(published.init, jax.random.key(0), images)
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), expected)
+    found = interop.from_pytorchcv(interop.to_pytorchcv(zeros))
+    shapes = jax.tree.map(jnp.shape, found), jax.tree.map(jnp.shape, expected)
+    assert shapes[0] == shapes[1]
+
+
+def test_a_smaller_network_is_not_taken_for_the_default(state_dict):
     with pytest.raises(rir_jax.InputError, match=r"'features.stage1.unit3.res_pass.* is missing"):
         interop.from_pytorchcv(state_dict)
     with pytest.raises(rir_jax.InputError, match=r"/stage1_block2/.* is missing"):
