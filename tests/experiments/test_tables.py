@@ -71,6 +71,17 @@ def test_small_tables_claim_nothing_of_the_paper():
         assert all("32" in table.config(row, {}).model.name for row in table.rows)
 
 
+def test_a_row_may_be_smaller_in_proportion():
+    table = get_table("modern")
+    small = table.at_scale("small")
+    decays = [t.config(t.rows[5], {}).train.average_decay for t in (table, small)]
+    assert decays == [0.999, 0.98]
+    assert "1,000 training and 1,000 validation images, 50 epochs" in small.note
+    assert (
+        "5,000 training and 2,000 test images, 8 epochs" in get_table("l2").at_scale("small").note
+    )
+
+
 def test_the_search_never_looks_at_the_test_set():
     table = get_table("grid")
     assert {table.config(row, {}).dataset.validation_fraction for row in table.rows} == {0.1}
