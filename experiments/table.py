@@ -144,7 +144,7 @@ def _split_sizes(fields):
     train, test = fields["dataset.num_train"], fields["dataset.num_test"]
     validation = round(train * fields.get("dataset.validation_fraction", 0))
     if validation:
-        return f"{train - validation:,} training and {validation:,} validation"
+        return f"about {train - validation:,} training and {validation:,} validation"  # by class
     return f"{train:,} training and {test:,} test"
 
 

@@ -76,7 +76,7 @@ def test_a_row_may_be_smaller_in_proportion():
     small = table.at_scale("small")
     decays = [t.config(t.rows[5], {}).train.average_decay for t in (table, small)]
     assert decays == [0.999, 0.98]
-    assert "1,000 training and 1,000 validation images, 50 epochs" in small.note
+    assert "about 1,000 training and 1,000 validation images, 50 epochs" in small.note
     assert (
         "5,000 training and 2,000 test images, 8 epochs" in get_table("l2").at_scale("small").note
     )
