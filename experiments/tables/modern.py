@@ -32,7 +32,7 @@ TABLE = Table(
     fields={"dataset.validation_fraction": 0.1},
     rows=_rows(ADDITIONS),
     # So few images that they are learnt by heart, as the whole set is at full scale: what a recipe
-    # does against that is seen where a network is far from it in no other way.
+    # does against overfitting cannot be seen where nothing is overfitted.
     small={
         "dataset.num_train": 2000,
         "dataset.validation_fraction": 0.5,
