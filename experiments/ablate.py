@@ -32,8 +32,8 @@ def _ablate(workdir):
     return {
         **analysis.ablate(model, variables, images, dataset.held_out.labels),
         "stream_norms": {
-            "before": analysis.stream_norms(model, untrained, sample),
-            "after": analysis.stream_norms(model, variables, sample),
+            "before": analysis.stream_norms(model, untrained, sample, train=True),
+            "after": analysis.stream_norms(model, variables, sample, train=True),
         },
         "filter_norms": {
             "before": analysis.filter_norms(model, untrained["params"]),

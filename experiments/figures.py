@@ -52,6 +52,8 @@ def _png(paint: Callable, title: str, panels: int = 1) -> bytes:
 
 def _curves(axes, results):
     """Error on the split that is reported on, by epoch: the mean over seeds, and their range."""
+    from matplotlib.ticker import LogFormatter
+
     for number, result in enumerate(results):
         curves = [_errors(run) for run in result.runs]
         epochs = sorted(set.intersection(*map(set, curves)))
@@ -60,10 +62,12 @@ def _curves(axes, results):
             epochs,
             [[curve[epoch] for epoch in epochs] for curve in curves],
             color=COLOURS[number % len(COLOURS)],
-            linestyle=STYLES[number // len(COLOURS) % len(STYLES)],
+            linestyle=STYLES[number % len(STYLES)],
             label=result.row.label,
         )
     axes.set(xlabel="epoch", ylabel="error, %", yscale="log")
+    axes.yaxis.set_major_formatter(LogFormatter())  # 60, not 6 x 10^1
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
 
 
 def _line(axes, x, lines, color, **style):
@@ -126,7 +130,7 @@ def _ablation(axes, result):
 
 
 def _streams(axes, result):
-    """Root mean squares by block, before and after training: activations, and filter groups."""
+    """By block: root mean squares of the streams, and how much those of the filters have grown."""
     found = _measured(result)
     blocks = list(found[0]["blocks"])
     of_streams, of_filters = axes
@@ -141,23 +145,29 @@ def _streams(axes, result):
                 marker="os"[number],
                 label=f"{stream} stream, {time} training",
             )
-        for number, group in enumerate(("rr", "rt", "tr", "tt")):
-            _line(
-                of_filters,
-                range(len(blocks)),
-                [
-                    [_rms(layer[group] for layer in norms[block].values()) for block in blocks]
-                    for norms in (run["filter_norms"][time] for run in found)
-                ],
-                color=COLOURS[number],
-                linestyle=style,
-                marker="os^v"[number],
-                label=f"{group[0]} to {group[1]}, {time} training",
-            )
-    of_streams.set(ylabel="activations, root mean square", yscale="log")
-    of_filters.set(ylabel="filters, root mean square", ylim=(0, None))
+    for number, group in enumerate(("rr", "rt", "tr", "tt")):
+        _line(
+            of_filters,
+            range(len(blocks)),
+            [_growth(run["filter_norms"], blocks, group) for run in found],
+            color=COLOURS[number],
+            linestyle=STYLES[number],
+            marker="os^v"[number],
+            label=f"from {group[0]} to {group[1]}",
+        )
+    of_streams.set(ylabel="activations, root mean square", ylim=(0, None))
+    of_filters.set(ylabel="filters, root mean square after / before training")
     for one in axes:
         _name_blocks(one, blocks)
+
+
+def _growth(norms, blocks, group):
+    """Of a group of filters by block: its root mean square after training over that before."""
+    after, before = (
+        [_rms(layer[group] for layer in norms[time][block].values()) for block in blocks]
+        for time in ("after", "before")
+    )
+    return [a / b for a, b in zip(after, before, strict=True)]
 
 
 def _measured(result):

@@ -81,13 +81,17 @@ def ablate(
     return result
 
 
-def stream_norms(model: Network, variables: Any, images: jax.Array) -> dict[str, dict[str, float]]:
+def stream_norms(
+    model: Network, variables: Any, images: jax.Array, train: bool = False
+) -> dict[str, dict[str, float]]:
     """Root mean square of each stream's activations at the output of every block.
 
     Args:
       model: a network of two streams.
       variables: of the network.
       images: ``[N, H, W, C]``, as the network takes them; all in one call.
+      train: normalize by the statistics of these images, as in training. Before it, there are
+        no others: the running ones are still those of nothing.
 
     Returns:
       For each block's name, the figures of its "residual" and "transient" stream.
@@ -108,7 +112,8 @@ def stream_norms(model: Network, variables: Any, images: jax.Array) -> dict[str,
             )
             return y
 
-        _with_blocks(model, variables, images, note)
+        options = {"train": True, "mutable": ["batch_stats"]} if train else {}
+        _with_blocks(model, variables, images, note, **options)
         return found
 
     return jax.tree.map(float, norms(variables, images))
@@ -151,7 +156,7 @@ def _check_two_streams(model):
         raise ValueError("the network has one stream; allowed: a ResNet Init or a RiR")
 
 
-def _with_blocks(model, variables, images, change):
+def _with_blocks(model, variables, images, change, **options):
     """Applies a network, with ``change(name, output)`` in place of every block's output."""
 
     def intercept(call, arguments, keywords, context):
@@ -161,7 +166,7 @@ def _with_blocks(model, variables, images, change):
         return y
 
     with nn.intercept_methods(intercept):
-        return model.apply(variables, images)
+        return model.apply(variables, images, **options)
 
 
 def _masked(model, variables, images, keep):

@@ -57,6 +57,17 @@ def test_norms_of_streams_and_filter_groups(network):
     assert filters["tr"] == pytest.approx(np.sqrt((kernel[:, :, 2:, :4] ** 2).mean()), rel=1e-6)
 
 
+def test_before_training_streams_are_normalized_by_the_images_own_statistics(network):
+    """Running statistics that have seen nothing let activations grow from block to block."""
+    model, variables, _ = network
+    larger = IMAGES * 1000
+    norms = rir_jax.analysis.stream_norms(model, variables, larger, train=True)
+    assert min(min(block.values()) for block in norms.values()) > 0.1
+    assert max(max(block.values()) for block in norms.values()) < 10
+    running = rir_jax.analysis.stream_norms(model, variables, larger)
+    assert min(min(block.values()) for block in running.values()) > 10
+
+
 def test_a_network_of_one_stream_is_refused():
     model = rir_jax.create_model("resnet32")
     with pytest.raises(ValueError, match="has one stream; allowed: a ResNet Init or a RiR"):
