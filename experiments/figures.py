@@ -125,7 +125,7 @@ def _ablation(axes, result):
         )
     whole = 100 * statistics.mean(of_run["none"] for of_run in found)
     axes.axhline(whole, color="0.4", linewidth=1, label="whole network")
-    axes.set(ylabel="test accuracy, %", ylim=(0, 100))
+    axes.set(ylabel="test accuracy, %", ylim=(0, min(100, 1.4 * whole)))
     _name_blocks(axes, blocks)
 
 
