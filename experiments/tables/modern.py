@@ -7,7 +7,6 @@ ADDITIONS = (
     ("cosine, Nesterov", {"schedule.kind": "cosine", "optimizer.nesterov": True}, {}),
     ("L2 of 5e-4", {"optimizer.weight_decay": 5e-4}, {}),
     ("label smoothing", {"train.label_smoothing": 0.1}, {}),
-    ("CutMix", {"augment.cutmix": 1.0}, {}),
     ("average of weights", {"train.average_decay": 0.999}, {"train.average_decay": 0.98}),
     (
         "twice the rate after a warm-up",
@@ -15,6 +14,7 @@ ADDITIONS = (
         {"optimizer.learning_rate": 0.1, "schedule.warmup_epochs": 2},
     ),
     ("200 epochs", {"train.epochs": 200}, {"train.epochs": 100}),
+    ("CutMix", {"augment.cutmix": 1.0}, {}),
 )
 
 

@@ -80,7 +80,7 @@ def test_small_tables_claim_nothing_of_the_paper():
 def test_a_row_may_be_smaller_in_proportion():
     table = get_table("modern")
     small = table.at_scale("small")
-    decays = [t.config(t.rows[5], {}).train.average_decay for t in (table, small)]
+    decays = [t.config(t.rows[4], {}).train.average_decay for t in (table, small)]
     assert decays == [0.999, 0.98]
     assert "about 1,000 training and 1,000 validation images, 50 epochs" in small.note
     assert (
