@@ -6,8 +6,8 @@
 Not the paper's: a cosine schedule with a warm-up, Nesterov's momentum, a larger L2 penalty, label
 smoothing, CutMix and an average of the weights, over 200 epochs. Meant to pass the paper's 94.99 %
 and pytorchcv's 96.72 %; with --config.dataset.name=cifar100 their 77.10 % and 80.77 %. It has not
-been run at full scale yet. What each part brings on held-out data is the table ``modern`` of
-experiments/.
+been run at full scale yet. What each part brings on held-out images is the table ``modern`` of
+experiments/: at small scale, all of it is 7 points ahead of the paper's recipe.
 """
 
 from rir_jax import default_config

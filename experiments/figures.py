@@ -41,7 +41,7 @@ def _png(paint: Callable, title: str, panels: int = 1) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.subplots(panels)
     paint(axes)
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize="medium", wrap=True)
     for one in figure.axes:
         one.grid(alpha=0.25, linewidth=0.4)
         one.legend(frameon=False, fontsize="small", ncols=2 if panels > 1 else 1)
