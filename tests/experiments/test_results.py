@@ -72,3 +72,10 @@ def test_every_picture_of_a_report_is_there(report):
     pictures = re.findall(r"\]\(([^)]+)\)", (report / "table.md").read_text())
     assert "curves.png" in pictures
     assert sorted(pictures) == sorted(path.name for path in report.glob("*.png"))
+
+
+def test_the_readme_has_the_figures_of_the_report():
+    readme = (RESULTS.parents[1] / "README.md").read_text()
+    for row in _read(RESULTS / "small" / "cifar10_32")[0]:
+        line = f"| {row['model']} | {float(row['accuracy']):.2f} ± {float(row['deviation']):.2f} |"
+        assert line in readme
