@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import runpy
 import shutil
 import subprocess
@@ -171,6 +172,13 @@ def test_a_block_of_no_language_is_refused(tmp_path):
     page.write_text("```\nmake test\n```\n")
     with pytest.raises(ValueError, match=r"page.md:1: a block of language"):
         blocks(page)
+
+
+def test_marked_blocks_of_the_site_are_written_as_mkdocs_reads_them():
+    """GitHub reads "sh elsewhere" as a block of sh; MkDocs reads it as text."""
+    for page in PAGES:
+        if page.parts[0] == "docs":
+            assert not re.search(r"^```\w+ +\w", (ROOT / page).read_text(), re.MULTILINE), page
 
 
 def test_blocks_of_a_page_run_in_order_and_fail_aloud(tmp_path):
