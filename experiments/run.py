@@ -21,7 +21,14 @@ _TABLE = flags.DEFINE_string("table", None, f"One of {', '.join(table.list_table
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs and the report.", FLAGS)
 _SEEDS = flags.DEFINE_integer("seeds", 1, "Runs a row, of seeds 0, 1, ...", 1, None, FLAGS)
 _TIME_LIMIT = flags.DEFINE_string("time_limit", None, "Such as 9m: ends at a checkpoint.", FLAGS)
-_SCALE = flags.DEFINE_enum("scale", "full", ["full", "small"], "small: minutes on a CPU.", FLAGS)
+_SCALE = flags.DEFINE_enum(
+    "scale",
+    "full",
+    ["full", *table.SCALES],
+    "On a CPU: small takes minutes a row, medium an hour or two.",
+    FLAGS,
+)
+_ROWS = flags.DEFINE_multi_string("rows", [], "Label of a row to train; all if unset.", FLAGS)
 _REPORT = flags.DEFINE_string("report", None, "Folder of reports, DIR/report if unset.", FLAGS)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List rows and their cost, run nothing.", FLAGS)
 _SET = flags.DEFINE_multi_string(
@@ -44,7 +51,9 @@ def main(arguments: list[str]) -> None:
     limit = None if _TIME_LIMIT.value is None else configs.seconds(_TIME_LIMIT.value)
     if limit is not None and not limit > 0:
         raise InputError(f"--time_limit is {_TIME_LIMIT.value!r}; allowed: such as 540, 9m or 1.5h")
-    results, whole = run_table(chosen, _WORKDIR.value, _SEEDS.value, overrides, limit)
+    results, whole = run_table(
+        chosen, _WORKDIR.value, _SEEDS.value, overrides, limit, _ROWS.value
+    )
     if chosen.figure == "ablation":
         ablate_results(results)
     reports = epath.Path(_REPORT.value or f"{_WORKDIR.value}/report").expanduser()

@@ -5,6 +5,7 @@ import json
 import logging
 import subprocess
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
@@ -55,6 +56,7 @@ def run_table(
     seeds: int,
     overrides: dict[str, Any],
     time_limit: float | None = None,
+    labels: Sequence[str] = (),
 ) -> tuple[list[Result], bool]:
     """Trains what is left to train of a table.
 
@@ -65,34 +67,37 @@ def run_table(
       seeds: runs a row, of seeds 0, 1, ...
       overrides: config fields over all rows, such as the folder of the data.
       time_limit: seconds, after which the run at hand ends at a checkpoint.
+      labels: of the rows to train, in that order; all of them for none.
 
     Returns:
       A result for each row, and whether all that could be finished is.
 
     Raises:
-      InputError: a field that is not allowed (before anything is run).
+      InputError: a field or a label that is not allowed (before anything is run).
     """
     root = epath.Path(workdir).expanduser()
     deadline = None if time_limit is None else time.monotonic() + time_limit
-    configs_of_rows = [table.config(row, overrides) for row in table.rows]
-    for config in configs_of_rows:
+    configs_of_rows = {row.label: table.config(row, overrides) for row in table.rows}
+    for config in configs_of_rows.values():
         configs.validate(config)
-    folders = [root / folder_name(config) for config in configs_of_rows]
+    folders = {label: root / folder_name(config) for label, config in configs_of_rows.items()}
+    chosen = table.chosen(labels)
     failures, stopped = {}, False
     for first in range(seeds):  # a first seed of every row before a second of any
-        for number, (row, config) in enumerate(zip(table.rows, configs_of_rows, strict=True)):
+        for number, row in enumerate(chosen, 1):
+            config = configs_of_rows[row.label]
             lot = _lot(config, first, seeds)
-            if stopped or number in failures or not lot:
+            if stopped or row.label in failures or not lot:
                 continue
-            label = f"row {number + 1} of {len(table.rows)}, {row.label}"
+            title = f"row {number} of {len(chosen)}, {row.label}"
             try:
-                stopped = not _run(config, folders[number], lot, label, deadline)
+                stopped = not _run(config, folders[row.label], lot, title, deadline)
             except (InputError, RunError) as error:
-                failures[number] = str(error)
-                _log.warning("%s failed: %s", label, error)
+                failures[row.label] = str(error)
+                _log.warning("%s failed: %s", title, error)
     results = [
-        Result(row, folder, tuple(_summaries(folder)), failures.get(number))
-        for number, (row, folder) in enumerate(zip(table.rows, folders, strict=True))
+        Result(row, folder, tuple(_summaries(folder)), failures.get(row.label))
+        for row, folder in zip(table.rows, folders.values(), strict=True)
     ]
     return results, not stopped
 

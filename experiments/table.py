@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import json
 import pkgutil
+from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
@@ -38,13 +39,13 @@ class Row:
       label: for people.
       fields: of the config that differ from the default, by path ("model.name", ...).
       paper: what the paper reports for it.
-      small: fields instead, at ``--scale=small``.
+      at: by scale ("small", "medium"), fields that replace those above.
     """
 
     label: str
     fields: dict[str, Any]
     paper: Paper | None = None
-    small: dict[str, Any] = dataclasses.field(default_factory=dict)
+    at: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Table:
       title: for people.
       rows: in the order of the report.
       fields: of the config that all rows share.
-      small: fields instead, at ``--scale=small``; see `SMALL`.
-      small_rows: labels of the rows that are run at ``--scale=small``; all when empty.
+      at: by scale, fields that replace those above and the scale's own; see `SCALES`.
+      rows_at: by scale, labels of the rows that are run there; all where a scale is not named.
       figure: what is drawn beside the curves: "depth", "ablation" or nothing.
       note: what a reader of the report must know.
     """
@@ -66,35 +67,48 @@ class Table:
     title: str
     rows: tuple[Row, ...]
     fields: dict[str, Any] = dataclasses.field(default_factory=dict)
-    small: dict[str, Any] = dataclasses.field(default_factory=dict)
-    small_rows: tuple[str, ...] = ()
+    at: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    rows_at: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     figure: str | None = None
     note: str = ""
 
     def at_scale(self, scale: str) -> "Table":
-        """This table with the rows and fields of a scale: "full" or "small"."""
+        """This table with the rows and fields of a scale: "full", "medium" or "small"."""
         if scale == "full":
             return self
         rows = tuple(
             dataclasses.replace(
-                row, fields=_with_small_model({**row.fields, **row.small}), paper=None
+                row, fields=_with_32_layers({**row.fields, **row.at.get(scale, {})}), paper=None
             )
             for row in self.rows
-            if not self.small_rows or row.label in self.small_rows
+            if row.label in self.rows_at.get(scale, [row.label])
         )
-        fields = {**_with_small_model(self.fields), **SMALL, **self.small}
+        fields = {**_with_32_layers(self.fields), **SCALES[scale].fields, **self.at.get(scale, {})}
         note = (
-            f"Small scale: {_split_sizes(fields)} images, {fields['train.epochs']} epochs, the "
-            "sizes of ResNet-32, unless overridden. It shows an order at best; the paper's figures "
-            "do not apply."
+            f"{scale.capitalize()} scale: {_split_sizes(fields)}, {fields['train.epochs']} epochs, "
+            f"the sizes of ResNet-32, unless overridden. {SCALES[scale].meaning}"
         )
         return dataclasses.replace(
             self,
-            title=f"{self.title}, small scale",
+            title=f"{self.title}, {scale} scale",
             rows=rows,
             fields=fields,
             note=f"{note} {self.note}".strip(),
         )
+
+    def chosen(self, labels: Sequence[str]) -> tuple[Row, ...]:
+        """The rows of some labels, in that order; all rows for no labels.
+
+        Raises:
+          InputError: no row has such a label.
+        """
+        rows = {row.label: row for row in self.rows}
+        for label in labels:
+            if label not in rows:
+                raise InputError(
+                    f"row {label!r} is not in table {self.name!r}; allowed: {', '.join(rows)}"
+                )
+        return tuple(rows[label] for label in labels) or self.rows
 
     def config(self, row: Row, overrides: dict[str, Any]) -> ml_collections.ConfigDict:
         """The config of a row; ``overrides`` are the caller's, over all.
@@ -105,14 +119,42 @@ class Table:
         return configs.from_flat({**self.fields, **row.fields, **overrides})
 
 
-# What a CPU can do in minutes a row: enough for an order of the rows, not for the paper's numbers.
-SMALL = {
-    "dataset.num_train": 5000,
-    "dataset.num_test": 2000,
-    "train.batch_size": 100,
-    "train.epochs": 8,
-    "optimizer.learning_rate": 0.05,
-    "schedule.milestones": (4, 6),
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """A size of the experiments that a CPU can do, with networks of 32 layers.
+
+    Attributes:
+      fields: of the config that it changes.
+      meaning: what its results say and do not say.
+    """
+
+    fields: dict[str, Any]
+    meaning: str
+
+
+SCALES = {
+    # An hour or two of two cores a row.
+    "medium": Scale(
+        {
+            "train.batch_size": 125,
+            "train.epochs": 20,
+            "optimizer.learning_rate": 0.1,
+            "schedule.milestones": (10, 15),
+        },
+        "The paper trains longer: its figures are not to be expected.",
+    ),
+    # Minutes a row.
+    "small": Scale(
+        {
+            "dataset.num_train": 5000,
+            "dataset.num_test": 2000,
+            "train.batch_size": 100,
+            "train.epochs": 8,
+            "optimizer.learning_rate": 0.05,
+            "schedule.milestones": (4, 6),
+        },
+        "It shows an order at best; the paper's figures do not apply.",
+    ),
 }
 
 
@@ -134,18 +176,21 @@ def folder_name(config: ml_collections.ConfigDict) -> str:
     return f"{config.model.name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
-def _with_small_model(fields):
+def _with_32_layers(fields):
     name = fields.get("model.name", "")
     return {**fields, "model.name": name.replace("18_wide", "32")} if name else fields
 
 
 def _split_sizes(fields):
     """In words: what is trained on, and what is measured on."""
-    train, test = fields["dataset.num_train"], fields["dataset.num_test"]
-    validation = round(train * fields.get("dataset.validation_fraction", 0))
+    train, test = fields.get("dataset.num_train"), fields.get("dataset.num_test")
+    fraction = fields.get("dataset.validation_fraction", 0)
+    if train is None:
+        return f"all images but {100 * fraction:g} % held out" if fraction else "all images"
+    validation = round(train * fraction)
     if validation:
-        return f"about {train - validation:,} training and {validation:,} validation"  # by class
-    return f"{train:,} training and {test:,} test"
+        return f"about {train - validation:,} training and {validation:,} validation images"
+    return f"{train:,} training and {test:,} test images"
 
 
 def list_tables() -> list[str]:

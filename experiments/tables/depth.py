@@ -1,6 +1,6 @@
 """Fig. 4: ResNet and RiR with more and more layers in each of 15 blocks."""
 
-from experiments.table import Row, Table
+from experiments.table import SCALES, Row, Table
 
 LAYERS = (2, 4, 6, 8, 10)  # the paper's values are not known to us
 
@@ -12,7 +12,7 @@ TABLE = Table(
         for layers in LAYERS
         for family, name in (("ResNet", "resnet32"), ("RiR", "rir32"))
     ),
-    small_rows=("ResNet, 2", "RiR, 2", "ResNet, 4", "RiR, 4"),
+    rows_at={scale: ("ResNet, 2", "RiR, 2", "ResNet, 4", "RiR, 4") for scale in SCALES},
     figure="depth",
     note="The numbers of layers are ours: the paper's are not known to us.",
 )

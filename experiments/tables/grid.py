@@ -2,7 +2,7 @@
 
 import itertools
 
-from experiments.table import Row, Table
+from experiments.table import SCALES, Row, Table
 
 RATES, DECAYS = (0.03, 0.1, 0.3), (1e-5, 1e-4, 1e-3)
 INITS, SHORTCUTS = ("msr", "glorot"), ("zero_pad", "projection")
@@ -23,6 +23,9 @@ TABLE = Table(
         )
         for rate, decay, init, shortcut in itertools.product(RATES, DECAYS, INITS, SHORTCUTS)
     ),
-    small_rows=tuple(f"rate {rate}, L2 0.0001, msr, zero_pad" for rate in RATES),
+    rows_at={
+        scale: tuple(f"rate {rate}, L2 0.0001, msr, zero_pad" for rate in RATES)
+        for scale in SCALES
+    },
     note="Never on the test set. The values searched are ours: the paper's are not known to us.",
 )

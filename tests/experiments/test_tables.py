@@ -12,11 +12,13 @@ NAMES = [
     "ablation",
     "cifar10",
     "cifar100",
+    "cifar100_32",
     "cifar10_32",
     "depth",
     "grid",
     "l2",
     "modern",
+    "rates",
     "shortcut",
 ]
 
@@ -27,7 +29,7 @@ def test_there_is_a_file_for_each_table_and_figure():
         get_table("cifar11")
 
 
-@pytest.mark.parametrize("scale", ["full", "small"])
+@pytest.mark.parametrize("scale", ["full", "medium", "small"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_row_is_a_config_of_its_own(name, scale):
     table = get_table(name).at_scale(scale)
