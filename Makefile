@@ -16,7 +16,7 @@ test-long: .venv/docs
 
 # Every code block of the README and the site, the notebook, and what needs an environment of its own.
 test-docs: .venv/docs
-	$(BIN)/python -m pytest -m long tests/docs tests/inference
+	$(BIN)/python -m pytest -m long tests/docs tests/trained
 
 # pytorchcv declares torchvision, which its RiR does not need.
 test-peers: .venv/peers

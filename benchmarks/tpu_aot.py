@@ -76,7 +76,7 @@ def compile_step(model_name: str, topology: str, batch_size: int):
     from jax.experimental import topologies
 
     import rir_jax
-    from rir_jax.parallel import create_mesh, replicated
+    from rir_jax.devices.mesh import create_mesh, replicated
     from rir_jax.training.setup import build_engine
 
     devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
@@ -104,7 +104,7 @@ def compile_step(model_name: str, topology: str, batch_size: int):
 def four_convolutions():
     """While entered, 3x3 layers over two streams are four convolutions and two sums."""
     from rir_jax.models import streams
-    from rir_jax.models.convolution import convolve
+    from rir_jax.ops.convolution import convolve
 
     def four(x, kernel, stride=1):
         if kernel.shape[0] == 1 or kernel.shape[2] % 2:  # the head and the stem

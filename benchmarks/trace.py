@@ -51,9 +51,9 @@ def record(model: str, batch_size: int, steps: int, num_test: int, folder: pathl
     import jax
 
     from benchmarks.contenders.ours import random_setup
-    from rir_jax.training.interrupt import StopRequest
-    from rir_jax.training.run import Run
-    from rir_jax.workdir import Workdir
+    from rir_jax.runs.interrupt import StopRequest
+    from rir_jax.runs.run import Run
+    from rir_jax.runs.workdir import Workdir
 
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0  # it would slow the host, and with it what is measured

@@ -5,8 +5,8 @@ import numpy as np
 from experiments.runner import Result
 from rir_jax import analysis
 from rir_jax.data import sources
-from rir_jax.training.trained import load
-from rir_jax.workdir import Workdir
+from rir_jax.runs.workdir import Workdir
+from rir_jax.trained.load import load
 
 
 def ablate_results(results: list[Result]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from experiments.runner import Result
 from experiments.table import Table
-from rir_jax.training.metrics import read_metrics
-from rir_jax.workdir import Workdir
+from rir_jax.runs.metrics import read_metrics
+from rir_jax.runs.workdir import Workdir
 
 # Okabe and Ito's colours, told apart with any kind of colour vision; line styles differ too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")

@@ -12,8 +12,8 @@ from experiments import figures
 from experiments.runner import Result
 from experiments.table import Table
 from rir_jax import config as configs
-from rir_jax.training.metrics import read_metrics
-from rir_jax.workdir import Workdir
+from rir_jax.runs.metrics import read_metrics
+from rir_jax.runs.workdir import Workdir
 
 _COLUMNS = (
     "model",

@@ -51,9 +51,7 @@ def main(arguments: list[str]) -> None:
     limit = None if _TIME_LIMIT.value is None else configs.seconds(_TIME_LIMIT.value)
     if limit is not None and not limit > 0:
         raise InputError(f"--time_limit is {_TIME_LIMIT.value!r}; allowed: such as 540, 9m or 1.5h")
-    results, whole = run_table(
-        chosen, _WORKDIR.value, _SEEDS.value, overrides, limit, _ROWS.value
-    )
+    results, whole = run_table(chosen, _WORKDIR.value, _SEEDS.value, overrides, limit, _ROWS.value)
     if chosen.figure == "ablation":
         ablate_results(results)
     reports = epath.Path(_REPORT.value or f"{_WORKDIR.value}/report").expanduser()

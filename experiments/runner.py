@@ -12,12 +12,12 @@ from etils import epath
 
 from experiments.table import Row, Table, folder_name
 from rir_jax import config as configs
+from rir_jax.devices.mesh import seeds_at_once
 from rir_jax.errors import InputError, RunError
-from rir_jax.parallel import seeds_at_once
-from rir_jax.training.interrupt import StopRequest
-from rir_jax.training.seeds import train_each
+from rir_jax.runs.interrupt import StopRequest
+from rir_jax.runs.seeds import train_each
+from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import build
-from rir_jax.workdir import Workdir
 
 _log = logging.getLogger("rir_jax.experiments")
 

@@ -13,6 +13,7 @@ from absl import flags
 
 from rir_jax.config import FIELDS, parse_text
 from rir_jax.errors import InputError, RunError
+from rir_jax.files import cache_root
 
 
 def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
@@ -144,8 +145,6 @@ def use_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache folder, unless JAX is told of another."""
     import jax
 
-    from rir_jax.data import cache
-
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(cache.root() / "programs"))
+        jax.config.update("jax_compilation_cache_dir", str(cache_root() / "programs"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> None:
     if not _WORKDIR.value:
         raise InputError("--workdir is missing; see --help")
     cli.use_compilation_cache()
-    from rir_jax.training.trained import evaluate
+    from rir_jax.trained.load import evaluate
 
     print(json.dumps(evaluate(_WORKDIR.value, _DATA_DIR.value, _PICTURES.value)))
 

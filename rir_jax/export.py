@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
     if not (_OUTPUT.value or _WEIGHTS.value):
         raise InputError("--output and --weights are missing; allowed: one of them, or both")
     cli.use_compilation_cache()
-    from rir_jax.training.trained import load_finished
+    from rir_jax.trained.load import load_finished
 
     model, variables, info = load_finished(_WORKDIR.value)
     if _OUTPUT.value:
@@ -39,7 +39,7 @@ def write_function(model, variables, info, path: str, platforms: list[str]) -> s
     """Writes the inference function, reads it back and compares; what came of it, in words."""
     import jax
 
-    from rir_jax.interop import exported
+    from rir_jax.trained import exported
 
     if info.config.compute_dtype is None:  # whatever machine exports: the more exact type
         model = model.clone(dtype=jax.numpy.float32)
@@ -65,7 +65,7 @@ def write_weights(model, variables, info, folder: str) -> str:
     """Writes the weights; what was written, in words."""
     import pathlib
 
-    from rir_jax.interop import weights
+    from rir_jax.trained import weights
 
     weights.save_pretrained(folder, model, variables, info)
     sizes = [

@@ -38,16 +38,16 @@ def main(arguments: list[str]) -> None:
 
 def _classifier():
     if _EXPORTED.value:
-        from rir_jax.interop import exported
+        from rir_jax.trained import exported
 
         return exported.classifier(_EXPORTED.value)
-    from rir_jax.inference import classifier
+    from rir_jax.trained.classifier import classifier
 
     if _WEIGHTS.value:
-        from rir_jax.interop.weights import from_pretrained
+        from rir_jax.trained.weights import from_pretrained
 
         return classifier(*from_pretrained(_WEIGHTS.value))
-    from rir_jax.training.trained import load_finished
+    from rir_jax.trained.load import load_finished
 
     return classifier(*load_finished(_WORKDIR.value))
 

@@ -7,7 +7,8 @@ docs/multi_process.md) each runs the same command, told apart by --process_id or
 from absl import flags
 from ml_collections import config_flags
 
-from rir_jax import cli, processes
+from rir_jax import cli
+from rir_jax.devices import processes
 from rir_jax.errors import InputError
 
 FLAGS = flags.FlagValues()
@@ -36,7 +37,7 @@ def main(arguments: list[str]) -> None:
         raise InputError("--workdir is missing; see --help")
     processes.start(_ADDRESS.value, _PROCESSES.value, _PROCESS.value, _DISTRIBUTED.value)
     cli.use_compilation_cache()
-    from rir_jax.training.loop import train_and_evaluate
+    from rir_jax.runs.loop import train_and_evaluate
 
     summary = train_and_evaluate(config, _WORKDIR.value)
     if summary is not None and processes.is_main_process():

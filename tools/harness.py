@@ -16,10 +16,10 @@ import jax
 import numpy as np
 
 from rir_jax import config as configs
-from rir_jax.training.checkpoints import Checkpoints
+from rir_jax.runs.checkpoints import Checkpoints
+from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import build_model, build_optimizer
 from rir_jax.training.step import abstract_train_state
-from rir_jax.workdir import Workdir
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = {

@@ -38,7 +38,7 @@ class Ours:
     def _prepare_training(self, name, batch_size, compute_dtype, devices):
         import rir_jax
         from rir_jax.data.pipeline import device_arrays
-        from rir_jax.parallel import create_mesh
+        from rir_jax.devices.mesh import create_mesh
         from rir_jax.training.setup import build_engine
 
         config = rir_jax.default_config()
@@ -138,9 +138,9 @@ class OurEpochs:
 
     def run(self, steps: int) -> float:
         """Seconds for a run of so many epochs, its folder's files included."""
-        from rir_jax.training.interrupt import StopRequest
-        from rir_jax.training.run import Run
-        from rir_jax.workdir import Workdir
+        from rir_jax.runs.interrupt import StopRequest
+        from rir_jax.runs.run import Run
+        from rir_jax.runs.workdir import Workdir
 
         begin = time.perf_counter()
         self._setup.config.train.epochs = steps
@@ -164,7 +164,7 @@ class OurEpochs:
 def random_setup(model, batch_size, compute_dtype, num_train, num_test):
     """A run's `Setup` on random images of CIFAR-10's shape; "" is the default compute dtype."""
     import rir_jax
-    from rir_jax.parallel import create_mesh
+    from rir_jax.devices.mesh import create_mesh
     from rir_jax.training.setup import Setup, build_engine
 
     config = rir_jax.default_config()

@@ -12,7 +12,7 @@ TABLE = Table(
         for layers in LAYERS
         for family, name in (("ResNet", "resnet32"), ("RiR", "rir32"))
     ),
-    rows_at={scale: ("ResNet, 2", "RiR, 2", "ResNet, 4", "RiR, 4") for scale in SCALES},
+    rows_at=dict.fromkeys(SCALES, ("ResNet, 2", "RiR, 2", "ResNet, 4", "RiR, 4")),
     figure="depth",
     note="The numbers of layers are ours: the paper's are not known to us.",
 )

@@ -24,8 +24,7 @@ TABLE = Table(
         for rate, decay, init, shortcut in itertools.product(RATES, DECAYS, INITS, SHORTCUTS)
     ),
     rows_at={
-        scale: tuple(f"rate {rate}, L2 0.0001, msr, zero_pad" for rate in RATES)
-        for scale in SCALES
+        scale: tuple(f"rate {rate}, L2 0.0001, msr, zero_pad" for rate in RATES) for scale in SCALES
     },
     note="Never on the test set. The values searched are ours: the paper's are not known to us.",
 )

@@ -5,24 +5,16 @@ prepared files' names, sizes and times, and left aside when it does not match th
 """
 
 import contextlib
-import hashlib
 import json
-import os
 import pathlib
 import tempfile
 from collections.abc import Callable
 
 import numpy as np
 
+from rir_jax.files import cache_root, digest, digest_of_array
+
 Arrays = tuple[np.ndarray, np.ndarray]
-
-
-def root() -> pathlib.Path:
-    """``$RIR_JAX_CACHE``, or rir_jax in the user's cache folder."""
-    if "RIR_JAX_CACHE" in os.environ:
-        return pathlib.Path(os.environ["RIR_JAX_CACHE"])
-    user = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(user) / "rir_jax"
 
 
 def arrays(folder, split: str, decode: Callable[[], Arrays]) -> Arrays:
@@ -30,7 +22,7 @@ def arrays(folder, split: str, decode: Callable[[], Arrays]) -> Arrays:
 
     A cache that cannot be written (a full disk, a read-only home) is done without.
     """
-    entry = root() / "images" / f"{_key(folder)}-{split}"
+    entry = cache_root() / "images" / f"{_key(folder)}-{split}"
     cached = _read(entry)
     if cached is not None:
         return cached
@@ -45,18 +37,14 @@ def _key(folder):
     for path in sorted(folder.iterdir()):
         stat = path.stat()
         described.append(f"{path.name} {stat.length} {stat.mtime}")
-    return hashlib.sha256("\n".join(described).encode()).hexdigest()[:32]
-
-
-def _digest(array):
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+    return digest("\n".join(described).encode())[:32]
 
 
 def _read(entry):
     try:
         digests = json.loads((entry / "digests.json").read_text())
         loaded = tuple(np.load(entry / f"{name}.npy", allow_pickle=False) for name in _NAMES)
-        intact = [_digest(array) for array in loaded] == [digests[name] for name in _NAMES]
+        intact = [digest_of_array(array) for array in loaded] == [digests[name] for name in _NAMES]
     except Exception:  # whatever a damaged or hostile file makes its readers raise
         return None
     images, labels = loaded
@@ -75,7 +63,7 @@ def _write(entry, decoded):
         made.mkdir()
         for name, array in zip(_NAMES, decoded, strict=True):
             np.save(made / f"{name}.npy", array, allow_pickle=False)
-        digests = {name: _digest(a) for name, a in zip(_NAMES, decoded, strict=True)}
+        digests = {name: digest_of_array(a) for name, a in zip(_NAMES, decoded, strict=True)}
         (made / "digests.json").write_text(json.dumps(digests))
         if entry.exists():  # damaged, or another process was faster: either way ours is whole
             entry.rename(pathlib.Path(scratch) / "old")

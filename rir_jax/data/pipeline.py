@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from rir_jax.data import augment, mixing
 from rir_jax.data.dataset import Dataset
-from rir_jax.parallel import replicate
+from rir_jax.devices.mesh import replicate
 
 _PERMUTATION, _AUGMENTATION, _MIXING = 1, 2, 3  # what a key is for
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from rir_jax.models import streams
-from rir_jax.models.convolution import convolve
+from rir_jax.ops.convolution import convolve
 
 SHORTCUTS = ("zero_pad", "projection")
 

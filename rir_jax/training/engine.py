@@ -22,7 +22,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from rir_jax.data import augment
 from rir_jax.data.dataset import Split
 from rir_jax.data.pipeline import Batches
-from rir_jax.parallel import replicate, replicated
+from rir_jax.devices.mesh import replicate, replicated
 from rir_jax.training.objective import cross_entropy
 from rir_jax.training.step import (
     TrainState,

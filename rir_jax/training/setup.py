@@ -13,10 +13,10 @@ from rir_jax import config as configs
 from rir_jax.data import sources
 from rir_jax.data.dataset import Dataset
 from rir_jax.data.pipeline import Batches
+from rir_jax.devices.mesh import create_mesh, seeds_at_once
 from rir_jax.errors import InputError
 from rir_jax.models.network import Network, shortcuts
 from rir_jax.models.zoo import create_model
-from rir_jax.parallel import create_mesh, seeds_at_once
 from rir_jax.training import objective
 from rir_jax.training.engine import Engine
 

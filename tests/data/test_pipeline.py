@@ -9,7 +9,7 @@ import pytest
 
 from rir_jax.data import augment, sources
 from rir_jax.data.pipeline import Batches, device_arrays
-from rir_jax.parallel import create_mesh
+from rir_jax.devices.mesh import create_mesh
 
 KEY = jax.random.key(3)
 IMAGES = np.random.default_rng(0).integers(1, 256, (64, 6, 5, 2)).astype(np.uint8)

@@ -5,10 +5,10 @@ import pathlib
 
 import pytest
 
-from rir_jax.training import member
-from rir_jax.training import run as runs
+from rir_jax.runs import member
+from rir_jax.runs import run as runs
+from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import build
-from rir_jax.workdir import Workdir
 from tools.harness import tiny_config
 
 

@@ -7,11 +7,11 @@ tests/test_command_lines.py; ``python -m tools.fuzz`` is the long form of the fu
 import pytest
 
 from rir_jax.data import sources
+from rir_jax.devices.mesh import create_mesh
 from rir_jax.errors import InputError
-from rir_jax.parallel import create_mesh
-from rir_jax.training.loop import train_and_evaluate
+from rir_jax.runs.loop import train_and_evaluate
+from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import build_model, build_optimizer, check_fits, check_memory
-from rir_jax.workdir import Workdir
 from tools import fuzz
 from tools.harness import tiny_config
 

@@ -8,8 +8,8 @@ import jax
 import pytest
 
 from rir_jax.errors import InputError, RunError
-from rir_jax.training import checkpoints
-from rir_jax.workdir import Workdir
+from rir_jax.runs import checkpoints
+from rir_jax.runs.workdir import Workdir
 from tools.harness import differences, records_of, state_of, steps_of, tiny_config
 
 # What orbax could not read, it complains of to the interpreter when that tidies up.
@@ -22,7 +22,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def half_done(setup, tmp_path_factory):
     """A run that was stopped in its third epoch, with checkpoints at steps 22 and 44."""
-    from rir_jax.training import run as runs
+    from rir_jax.runs import run as runs
     from tests.reliability.conftest import StopAfter
 
     folder = Workdir(tmp_path_factory.mktemp("half") / "run")

@@ -14,10 +14,10 @@ import pytest
 
 import rir_jax
 from rir_jax.errors import InputError, RunError
-from rir_jax.training import run as runs
-from rir_jax.training.checkpoints import Checkpoints
-from rir_jax.training.metrics import MetricsLog
-from rir_jax.workdir import Workdir
+from rir_jax.runs import run as runs
+from rir_jax.runs.checkpoints import Checkpoints
+from rir_jax.runs.metrics import MetricsLog
+from rir_jax.runs.workdir import Workdir
 from tests.reliability.conftest import StopAfter
 from tools.harness import differences, steps_of
 

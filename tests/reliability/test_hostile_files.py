@@ -15,7 +15,8 @@ from PIL import Image
 
 from rir_jax.data import cache, images
 from rir_jax.errors import InputError, RunError
-from rir_jax.training.checkpoints import Checkpoints
+from rir_jax.files import digest_of_array
+from rir_jax.runs.checkpoints import Checkpoints
 from tools.harness import state_of
 
 # What orbax could not read, it complains of to the interpreter when that tidies up.
@@ -153,7 +154,7 @@ def test_cached_arrays_of_other_shapes_are_decoded_anew_though_digests_match(ent
     wrong = np.zeros((3, 3), np.float64)
     np.save(made / "images.npy", wrong)
     digests = json.loads((made / "digests.json").read_text())
-    (made / "digests.json").write_text(json.dumps({**digests, "images": cache._digest(wrong)}))
+    (made / "digests.json").write_text(json.dumps({**digests, "images": digest_of_array(wrong)}))
     assert read()[0].dtype == np.uint8
     assert len(decoded) == 2
 

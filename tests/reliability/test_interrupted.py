@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from rir_jax.workdir import Workdir
+from rir_jax.runs.workdir import Workdir
 from tools import harness
 
 EPOCHS = 20

@@ -4,8 +4,8 @@ import struct
 
 from tensorboardX.proto.event_pb2 import Event
 
-from rir_jax.training.metrics import MetricsLog, read_metrics
-from rir_jax.workdir import Workdir
+from rir_jax.runs.metrics import MetricsLog, read_metrics
+from rir_jax.runs.workdir import Workdir
 
 
 def record(step, loss=1.0):

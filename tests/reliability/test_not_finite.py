@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from rir_jax.errors import RunError
-from rir_jax.training import run as runs
-from rir_jax.training.metrics import Intervals
+from rir_jax.runs import run as runs
+from rir_jax.runs.metrics import Intervals
+from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import build
-from rir_jax.workdir import Workdir
 from tests.reliability.conftest import StopAfter
 from tools.harness import records_of, state_of, steps_of, tiny_config
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from rir_jax import processes
+from rir_jax.devices import processes
 from rir_jax.errors import InputError, RunError
-from rir_jax.training import pace as paces
-from rir_jax.training.pace import Pace
-from rir_jax.workdir import Workdir
+from rir_jax.runs import pace as paces
+from rir_jax.runs.pace import Pace
+from rir_jax.runs.workdir import Workdir
 from tests.reliability.conftest import StopAfter
 from tools.harness import tiny_config
 

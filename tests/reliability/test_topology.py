@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 
+from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import build
-from rir_jax.workdir import Workdir
 from tests.reliability.conftest import StopAfter
 from tools import harness
 
@@ -19,7 +19,7 @@ TOLERANCE = 2e-3
 
 def _go(workdir, devices, until=None):
     """Within this process, on some of its devices, until a step (of whole epochs) or the end."""
-    from rir_jax.training import run as runs
+    from rir_jax.runs import run as runs
 
     setup = build(harness.tiny_config(train__epochs=EPOCHS, mesh__data=devices))
     folder = Workdir(workdir)

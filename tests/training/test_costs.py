@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import rir_jax
-from rir_jax.parallel import create_mesh
+from rir_jax.devices.mesh import create_mesh
 from rir_jax.training.setup import build_engine
 
 BATCH = 4

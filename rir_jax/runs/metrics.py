@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from rir_jax.devices.processes import is_main_process
 from rir_jax.errors import RunError
-from rir_jax.processes import is_main_process
-from rir_jax.training.events import Events
-from rir_jax.workdir import Workdir, write_errors
+from rir_jax.files import is_remote
+from rir_jax.runs.events import Events
+from rir_jax.runs.workdir import Workdir, write_errors
 
 
 class MetricsLog:
@@ -41,7 +42,7 @@ class MetricsLog:
         self._file = self._events = None
         if is_main_process():
             self._write_all()
-            if not workdir.is_remote:
+            if not is_remote(workdir.path):
                 with write_errors(self._path):
                     self._file = open(self._path, "a")  # noqa: SIM115 (open for the whole run)
             self._events = Events(workdir / "tensorboard", step)

@@ -10,8 +10,6 @@ A small JSON file beside it, ``model.jax.json``, tells what the numbers mean: cl
 the images, and the digest of the file.
 """
 
-import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Sequence
@@ -22,10 +20,11 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 
+from rir_jax import files
 from rir_jax.errors import InputError
-from rir_jax.inference import Classifier
 from rir_jax.models.fold import fold
 from rir_jax.models.network import Network
+from rir_jax.trained.classifier import Classifier
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 _ALIASES = {"gpu": ("cuda", "rocm")}
@@ -79,18 +78,20 @@ def write(exported: jax.export.Exported, info: Any, path: str | os.PathLike) -> 
     Raises:
       InputError: the files cannot be written there.
     """
-    path, content = pathlib.Path(path), exported.serialize()
+    content = bytes(exported.serialize())
     described = {
         "class_names": list(info.class_names),
         "image_shape": list(info.image_shape),
         "platforms": list(exported.platforms),
         "dataset": info.dataset,
         "jax": jax.__version__,
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": files.digest(content),
     }
-    text = json.dumps(described, indent=2) + "\n"
-    for target, data in ((path, bytes(content)), (description_path(path), text.encode())):
-        write_whole(target, data)
+    try:
+        files.write(path, content)
+        files.write_json(description_path(path), described)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}") from None
     return len(content)
 
 
@@ -103,7 +104,7 @@ def read(path: str | os.PathLike) -> tuple[jax.export.Exported, dict[str, Any]]:
     path = pathlib.Path(path)
     try:
         content = path.read_bytes()
-        described = json.loads(description_path(path).read_text())
+        described = files.read_json(description_path(path))
         digest = described["sha256"]
         described["class_names"] = tuple(map(str, described["class_names"]))
         described["image_shape"] = tuple(map(int, described["image_shape"]))
@@ -113,7 +114,7 @@ def read(path: str | os.PathLike) -> tuple[jax.export.Exported, dict[str, Any]]:
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{description_path(path)} is damaged: {error!r}; export again") from None
-    if hashlib.sha256(content).hexdigest() != digest:
+    if files.digest(content) != digest:
         raise InputError(f"exported model {path} does not match its digest; export again")
     try:
         exported = jax.export.deserialize(bytearray(content))
@@ -174,18 +175,3 @@ def difference(
 def description_path(path: str | os.PathLike) -> pathlib.Path:
     """Where the description of an exported file is: ``model.jax.json`` of ``model.jax``."""
     return pathlib.Path(f"{path}.json")
-
-
-def write_whole(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-      InputError: it cannot be written.
-    """
-    scratch = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(content)
-        os.replace(scratch, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}") from None

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rir_jax.models import convolution
+from rir_jax.ops import convolution
 
 # Height, width, kernel size, stride, batch: odd and even, batches that split in parts and not.
 CASES = [(8, 8, 3, 1, 8), (7, 10, 3, 2, 6), (8, 8, 3, 2, 5), (9, 7, 1, 2, 4), (9, 8, 5, 3, 2)]

@@ -16,13 +16,13 @@ import numpy as np
 
 from rir_jax.data.pipeline import device_arrays
 from rir_jax.errors import InputError, RunError
+from rir_jax.runs.interrupt import StopRequest
+from rir_jax.runs.member import Member
+from rir_jax.runs.pace import Pace
+from rir_jax.runs.progress import Progress
+from rir_jax.runs.workdir import Workdir
 from rir_jax.training import engine as engines
-from rir_jax.training.interrupt import StopRequest
-from rir_jax.training.member import Member
-from rir_jax.training.pace import Pace
-from rir_jax.training.progress import Progress
 from rir_jax.training.setup import Setup
-from rir_jax.workdir import Workdir
 
 _log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from rir_jax import config as configs
-from rir_jax.processes import agree_all, is_main_process
-from rir_jax.training.interrupt import StopRequest
-from rir_jax.training.run import Run
+from rir_jax.devices.processes import agree_all, is_main_process
+from rir_jax.runs.interrupt import StopRequest
+from rir_jax.runs.run import Run
+from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import Setup
-from rir_jax.workdir import Workdir
 
 
 def train_seeds(

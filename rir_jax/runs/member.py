@@ -6,15 +6,15 @@ import jax
 import numpy as np
 
 from rir_jax import config as configs
-from rir_jax.analysis.examples import example_images
-from rir_jax.analysis.report import draw_curves
+from rir_jax.devices.processes import agree_equal, is_main_process
 from rir_jax.errors import RunError
-from rir_jax.processes import agree_equal, is_main_process
-from rir_jax.training.checkpoints import Checkpoints
-from rir_jax.training.metrics import Intervals, MetricsLog, read_metrics
+from rir_jax.pictures.curves import draw_curves
+from rir_jax.pictures.examples import example_images
+from rir_jax.runs.checkpoints import Checkpoints
+from rir_jax.runs.metrics import Intervals, MetricsLog, read_metrics
+from rir_jax.runs.workdir import Workdir, check_same
 from rir_jax.training.setup import Setup
 from rir_jax.training.step import TrainState
-from rir_jax.workdir import Workdir, check_same
 
 
 class Member:

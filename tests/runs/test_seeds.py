@@ -9,11 +9,11 @@ import pytest
 
 from rir_jax import config as configs
 from rir_jax.data.pipeline import device_arrays
+from rir_jax.devices.mesh import create_mesh
 from rir_jax.errors import InputError, RunError
-from rir_jax.parallel import create_mesh
-from rir_jax.training import member, run
-from rir_jax.training.loop import train_and_evaluate
-from rir_jax.training.pace import Pace
+from rir_jax.runs import member, run
+from rir_jax.runs.loop import train_and_evaluate
+from rir_jax.runs.pace import Pace
 from rir_jax.training.setup import build
 from tools.harness import differences, state_of, steps_of, tiny_config
 

@@ -8,8 +8,6 @@ that names it, and the one before is used.
 
 import concurrent.futures
 import contextlib
-import hashlib
-import json
 import logging
 import os
 import re
@@ -21,8 +19,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from rir_jax.devices.processes import is_main_process
 from rir_jax.errors import InputError, RunError
-from rir_jax.processes import is_main_process
+from rir_jax.files import digest_of_array, digest_of_json, is_remote
 
 _log = logging.getLogger(__name__)
 _TRASH = ".trash"  # ends the name of a checkpoint that is being deleted
@@ -39,7 +38,7 @@ class Checkpoints:
     def __init__(self, folder: epath.PathLike, keep: int = 2):
         folder = os.fspath(folder)
         # Orbax wants absolute paths; those of object stores are.
-        self.folder = epath.Path(folder if "://" in folder else os.path.abspath(folder))
+        self.folder = epath.Path(folder if is_remote(folder) else os.path.abspath(folder))
         self._keep = keep
         self._writer = None
         self._newest: int | None = None  # the step of the last save
@@ -57,7 +56,7 @@ class Checkpoints:
             return
         self.wait()
         notes = {**notes, "digests": digests(state)}
-        notes["digest_of_notes"] = _digest_of_json(notes)
+        notes["digest_of_notes"] = digest_of_json(notes)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
         )
@@ -170,7 +169,7 @@ class Checkpoints:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
             notes = reader.restore(path, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))
             notes = dict(notes.notes)
-            if notes.pop("digest_of_notes", None) != _digest_of_json(notes):
+            if notes.pop("digest_of_notes", None) != digest_of_json(notes):
                 raise ValueError("its notes do not match their digest")
             items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state(notes)))
             state = reader.restore(path, args=items).state
@@ -214,15 +213,5 @@ def digests(tree: Any) -> dict[str, str]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
     with concurrent.futures.ThreadPoolExecutor() as threads:  # hashing frees the interpreter
-        found = threads.map(_digest, [np.asarray(leaf) for _, leaf in leaves])
+        found = threads.map(digest_of_array, [np.asarray(leaf) for _, leaf in leaves])
         return dict(zip(names, found, strict=True))
-
-
-def _digest(array):
-    described = hashlib.sha256(f"{array.dtype} {array.shape} ".encode())
-    described.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return described.hexdigest()
-
-
-def _digest_of_json(value):
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -9,7 +9,7 @@ from PIL import Image
 
 import rir_jax
 from rir_jax.data.images import read_image
-from rir_jax.inference import BATCH_SIZE, Classifier, classifier, fit_image
+from rir_jax.trained.classifier import BATCH_SIZE, Classifier, classifier, fit_image
 from tests.commands import assert_one_line
 from tests.training.tiny import tiny_config
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rir_jax.models import convolution, winograd
+from rir_jax.ops import convolution, winograd
 
 SHAPE, KERNEL = (8, 16, 16, 32), (3, 3, 32, 48)
 

@@ -5,7 +5,7 @@ convolution to forms that its fast path does not take, and inside a loop to a na
 tens of times slower. There, the same gradients are written as ordinary convolutions: the kernel
 gradient a few images at a time, so that what is being summed stays in the cache. Where there are
 many channels, a convolution and its gradients are computed with fewer multiplications
-(`rir_jax.models.winograd`).
+(`rir_jax.ops.winograd`).
 """
 
 import math
@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rir_jax.models import winograd
+from rir_jax.ops import winograd
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _PART_ELEMENTS = 2**17  # of x: what a part of the batch is at least, for the kernel's gradient

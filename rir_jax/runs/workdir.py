@@ -1,9 +1,6 @@
 """The folder of a run: which config it is of, who writes to it, and whether it is finished."""
 
 import contextlib
-import hashlib
-import json
-import os
 from typing import Any
 
 import ml_collections
@@ -11,7 +8,8 @@ import numpy as np
 from etils import epath
 
 from rir_jax import config as configs
-from rir_jax import processes
+from rir_jax import files
+from rir_jax.devices import processes
 from rir_jax.errors import InputError, RunError
 
 try:
@@ -43,11 +41,6 @@ class Workdir:
 
     def __truediv__(self, name: str) -> epath.Path:
         return self.path / name
-
-    @property
-    def is_remote(self) -> bool:
-        """Whether it is in an object store: no locks, and files are written whole."""
-        return "://" in str(self.path)
 
     def summary(self) -> dict[str, Any] | None:
         """What summary.json holds, or None while the run is not finished.
@@ -107,7 +100,7 @@ class Workdir:
 
     def _agree(self, config, failure):
         """Raises in every process if it failed in one, or if they are not of one run."""
-        fingerprint = hashlib.sha256(json.dumps(configs.flatten(config)).encode()).digest()[:3]
+        fingerprint = bytes.fromhex(files.digest_of_json(configs.flatten(config))[:6])
         # Small numbers, as exact in float32 as they are.
         shared = np.asarray(processes.share([failure is None, *fingerprint]))
         if failure is not None:
@@ -124,7 +117,7 @@ class Workdir:
 
     @contextlib.contextmanager
     def _lock(self):
-        if fcntl is None or self.is_remote:
+        if fcntl is None or files.is_remote(self.path):
             yield
             return
         with open(self / ".lock", "w") as file:
@@ -152,28 +145,17 @@ class Workdir:
         Raises:
           RunError: it could not be written.
         """
-        self.write_bytes(name, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+        with write_errors(self / name):
+            files.write_json(self / name, value)
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Writes a file whole or not at all: beside its place, to the disk, then into place.
+        """Writes a file whole or not at all.
 
         Raises:
           RunError: it could not be written; what was there before still is.
         """
         with write_errors(self / name):
-            if self.is_remote:
-                (self / name).write_bytes(content)  # an object store's writes are atomic
-                return
-            scratch = self / f".{name}.tmp"
-            try:
-                with open(scratch, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(scratch, self / name)
-            except OSError:
-                scratch.unlink(missing_ok=True)  # room for others, where there is none
-                raise
+            files.write(self / name, content)
 
 
 def check_same(config: ml_collections.ConfigDict, values: dict[str, Any], where: str) -> None:
@@ -219,20 +201,13 @@ def write_errors(path: epath.PathLike):
 
 def _read_json(path):
     try:
-        text = path.read_text()
+        return files.read_json(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
-    except UnicodeDecodeError:
-        text = ""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
+    except ValueError:
         raise InputError(
             f"{path} is damaged: no JSON object; remove it and run the same command again, which "
             "goes on from the checkpoints"
-        )
-    return value
+        ) from None

@@ -7,12 +7,12 @@ import ml_collections
 from etils import epath
 
 from rir_jax import config as configs
-from rir_jax import processes
-from rir_jax.training.interrupt import StopRequest
-from rir_jax.training.run import Run
-from rir_jax.training.seeds import train_seeds
+from rir_jax.devices import processes
+from rir_jax.runs.interrupt import StopRequest
+from rir_jax.runs.run import Run
+from rir_jax.runs.seeds import train_seeds
+from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import build
-from rir_jax.workdir import Workdir
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
 import rir_jax
-from rir_jax.analysis.examples import example_images
-from rir_jax.analysis.mistakes import confusion_matrix, draw_confusion, draw_mistakes
+from rir_jax.pictures.examples import example_images
+from rir_jax.pictures.mistakes import confusion_matrix, draw_confusion, draw_mistakes
 from tests.commands import command
 from tests.training.tiny import tiny_config
 

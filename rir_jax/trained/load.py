@@ -6,18 +6,18 @@ from typing import Any
 import jax
 from etils import epath
 
-from rir_jax.analysis.mistakes import confusion_matrix, draw_confusion, draw_mistakes
 from rir_jax.data import sources
+from rir_jax.devices.mesh import create_mesh, replicated
 from rir_jax.errors import InputError
-from rir_jax.inference import classifier
-from rir_jax.info import Info
 from rir_jax.models.network import Network
-from rir_jax.parallel import create_mesh, replicated
+from rir_jax.pictures.mistakes import confusion_matrix, draw_confusion, draw_mistakes
+from rir_jax.runs.checkpoints import Checkpoints
+from rir_jax.runs.workdir import Workdir, check_same
+from rir_jax.trained.classifier import classifier
+from rir_jax.trained.info import Info
 from rir_jax.training import engine as engines
-from rir_jax.training.checkpoints import Checkpoints
 from rir_jax.training.setup import build_engine, build_model, build_optimizer
 from rir_jax.training.step import abstract_train_state
-from rir_jax.workdir import Workdir, check_same
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ Any library reads them, and reading them runs nobody's code: there is no pickle 
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Any
@@ -19,11 +18,11 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from rir_jax import files
 from rir_jax.errors import InputError
-from rir_jax.info import Info
-from rir_jax.interop.exported import write_whole
 from rir_jax.models.network import Network
 from rir_jax.models.variables import check_variables
+from rir_jax.trained.info import Info
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _FORMAT = "rir_jax 1"
@@ -77,8 +76,11 @@ def save_pretrained(
         "step": info.step,
     }
     folder = pathlib.Path(folder)
-    write_whole(folder / WEIGHTS, safetensors.numpy.save(arrays))
-    write_whole(folder / CONFIG, (json.dumps(described, indent=2) + "\n").encode())
+    try:
+        files.write(folder / WEIGHTS, safetensors.numpy.save(arrays))
+        files.write_json(folder / CONFIG, described)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written to: {error}") from None
 
 
 def from_pretrained(
@@ -128,12 +130,12 @@ def _param_dtype(arrays):
 
 def _read_description(path):
     try:
-        described = json.loads(path.read_text())
+        described = files.read_json(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     except ValueError as error:
         raise InputError(f"{path} is no JSON file: {error}") from None
-    if not isinstance(described, dict) or described.get("format") != _FORMAT:
+    if described.get("format") != _FORMAT:
         raise InputError(f"{path} is no description of a network; allowed: format {_FORMAT!r}")
     return described
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from rir_jax.workdir import write_errors
+from rir_jax.files import is_remote
+from rir_jax.runs.workdir import write_errors
 
 _SCALARS = ("loss", "accuracy", "learning_rate", "images_per_second")
 
@@ -36,7 +37,7 @@ class Events:
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         self._folder, self._event, self._make = folder, Event, summaries
-        self._remote = "://" in str(folder)
+        self._remote = is_remote(folder)
         with write_errors(folder):
             folder.mkdir(exist_ok=True)
             self._local = epath.Path(tempfile.mkdtemp()) if self._remote else folder

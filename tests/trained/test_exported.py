@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rir_jax
-from rir_jax.interop import exported
+from rir_jax.trained import exported
 from tests.commands import assert_one_line
 
 # What a server would run. Only the standard library, NumPy and JAX.

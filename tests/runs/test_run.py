@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import rir_jax
-from rir_jax.training import loop
-from rir_jax.training.metrics import read_metrics
-from rir_jax.training.trained import evaluate
-from rir_jax.workdir import Workdir
+from rir_jax.runs import loop
+from rir_jax.runs.metrics import read_metrics
+from rir_jax.runs.workdir import Workdir
+from rir_jax.trained.load import evaluate
 from tests.training.tiny import tiny_config
 
 

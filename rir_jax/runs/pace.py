@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from rir_jax.processes import share
-from rir_jax.training.interrupt import StopRequest
+from rir_jax.devices.processes import share
+from rir_jax.runs.interrupt import StopRequest
 
 _SECONDS_PER_CALL = 1.0  # so that a signal is answered soon, and calls cost next to nothing
 

@@ -1,0 +1,1 @@
+"""The machine: the mesh of devices and the processes of a run."""

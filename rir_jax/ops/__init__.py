@@ -1,0 +1,1 @@
+"""What networks compute with: the convolution and its gradients."""

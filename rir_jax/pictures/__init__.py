@@ -1,0 +1,1 @@
+"""What people look at: learning curves, example images, mistakes."""

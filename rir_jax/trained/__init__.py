@@ -1,0 +1,1 @@
+"""A trained network and its use: loading, classifying, exporting, sharing weights."""

@@ -1,0 +1,72 @@
+"""The packages are layers: what is lower imports nothing of what is above it."""
+
+import ast
+import pathlib
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[1] / "rir_jax"
+
+# From the top down; those on one line do not know each other.
+LAYERS = (
+    ("__init__",),
+    ("train", "evaluate", "predict", "export", "describe", "prepare"),
+    ("cli",),
+    ("interop",),
+    ("trained",),
+    ("runs",),
+    ("training",),
+    ("pictures", "analysis"),
+    ("data",),
+    ("config",),
+    ("models",),
+    ("ops", "devices"),
+    ("files",),
+    ("errors", "version"),
+)
+LEVELS = {name: -level for level, names in enumerate(LAYERS) for name in names}
+
+
+def room_of(path: pathlib.Path) -> str:
+    """The package or module of ``rir_jax`` that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def rooms_imported(source: str) -> set[str]:
+    """The packages and modules of ``rir_jax`` that a source imports, wherever it does so."""
+    rooms = set()
+    for node in ast.walk(ast.parse(source)):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "rir_jax":
+            modules = [f"rir_jax.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            modules = [node.module or ""]
+        rooms |= {name.split(".")[1] for name in modules if name.startswith("rir_jax.")}
+    return rooms
+
+
+def upward(room: str, source: str) -> set[str]:
+    """The rooms that a source of ``room`` must not import."""
+    return {
+        other for other in rooms_imported(source) if other != room and LEVELS[other] >= LEVELS[room]
+    }
+
+
+def test_every_module_has_a_layer():
+    found = {room_of(path) for path in PACKAGE.rglob("*.py")}
+    assert found == set(LEVELS)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.name)
+def test_no_module_imports_what_is_above_it(path):
+    assert not upward(room_of(path), path.read_text())
+
+
+def test_an_import_from_above_is_seen():
+    source = "def f():\n    from rir_jax.runs import workdir\n"
+    assert upward("training", source) == {"runs"}
+    assert upward("ops", "import rir_jax.devices.mesh") == {"devices"}
+    assert upward("trained", source) == set()
