@@ -121,6 +121,8 @@ def _markdown(table, results, rows, pictures):
     for result in results:
         if result.failure:
             lines += ["", f"{result.row.label} failed: {result.failure}"]
+        elif result.unfinished:
+            lines += ["", f"{result.row.label}: {', '.join(result.unfinished)}."]
     return "\n".join(lines) + "\n"
 
 

@@ -11,7 +11,7 @@ from etils import epath
 
 from experiments import plan, report, table
 from experiments.ablate import ablate_results
-from experiments.runner import run_table
+from experiments.runner import read_table, run_table
 from rir_jax import cli
 from rir_jax import config as configs
 from rir_jax.errors import InputError
@@ -30,6 +30,9 @@ _SCALE = flags.DEFINE_enum(
 )
 _ROWS = flags.DEFINE_multi_string("rows", [], "Label of a row to train; all if unset.", FLAGS)
 _REPORT = flags.DEFINE_string("report", None, "Folder of reports, DIR/report if unset.", FLAGS)
+_REPORT_ONLY = flags.DEFINE_bool(
+    "report_only", False, "Report what is finished, train nothing; others may be training.", FLAGS
+)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List rows and their cost, run nothing.", FLAGS)
 _SET = flags.DEFINE_multi_string(
     "set", [], "A config field over all rows: --set=dataset.data_dir=DIR", FLAGS
@@ -51,7 +54,12 @@ def main(arguments: list[str]) -> None:
     limit = None if _TIME_LIMIT.value is None else configs.seconds(_TIME_LIMIT.value)
     if limit is not None and not limit > 0:
         raise InputError(f"--time_limit is {_TIME_LIMIT.value!r}; allowed: such as 540, 9m or 1.5h")
-    results, whole = run_table(chosen, _WORKDIR.value, _SEEDS.value, overrides, limit, _ROWS.value)
+    if _REPORT_ONLY.value:
+        results, whole = read_table(chosen, _WORKDIR.value, _SEEDS.value, overrides), True
+    else:
+        results, whole = run_table(
+            chosen, _WORKDIR.value, _SEEDS.value, overrides, limit, _ROWS.value
+        )
     if chosen.figure == "ablation":
         ablate_results(results)
     reports = epath.Path(_REPORT.value or f"{_WORKDIR.value}/report").expanduser()

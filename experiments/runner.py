@@ -15,6 +15,7 @@ from rir_jax import config as configs
 from rir_jax.devices.mesh import seeds_at_once
 from rir_jax.errors import InputError, RunError
 from rir_jax.runs.interrupt import StopRequest
+from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.seeds import train_each
 from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import build
@@ -31,12 +32,14 @@ class Result:
       workdir: of its runs.
       summaries: of its finished runs, one a seed.
       failure: why it could not be finished, in words; None if it was, or can be gone on with.
+      unfinished: how far the runs are that were asked for and are not finished, in words.
     """
 
     row: Row
     workdir: epath.Path
     summaries: tuple[dict[str, Any], ...]
     failure: str | None = None
+    unfinished: tuple[str, ...] = ()
 
     @property
     def runs(self) -> list[epath.Path]:
@@ -95,11 +98,48 @@ def run_table(
             except (InputError, RunError) as error:
                 failures[row.label] = str(error)
                 _log.warning("%s failed: %s", title, error)
-    results = [
-        Result(row, folder, tuple(_summaries(folder)), failures.get(row.label))
+    return _results(table, folders, seeds, failures), not stopped
+
+
+def read_table(
+    table: Table, workdir: epath.PathLike, seeds: int, overrides: dict[str, Any]
+) -> list[Result]:
+    """What there is of a table, as `run_table` without training anything.
+
+    Raises:
+      InputError: a field that is not allowed, or no run of the table is finished.
+    """
+    root = epath.Path(workdir).expanduser()
+    folders = {row.label: root / folder_name(table.config(row, overrides)) for row in table.rows}
+    results = _results(table, folders, seeds, {})
+    if not any(result.summaries for result in results):
+        raise InputError(f"workdir {root} holds no finished run of table {table.name!r}")
+    return results
+
+
+def _results(table, folders, seeds, failures):
+    return [
+        Result(
+            row,
+            folder,
+            tuple(_summaries(folder)),
+            failures.get(row.label),
+            tuple(_unfinished(folder, seeds)),
+        )
         for row, folder in zip(table.rows, folders.values(), strict=True)
     ]
-    return results, not stopped
+
+
+def _unfinished(folder, seeds):
+    """In words, how far those of the first seeds are that are not finished."""
+    for seed in range(seeds):
+        run = Workdir(folder / f"seed_{seed}")
+        if run.summary() is None:
+            records, config = read_metrics(run), run.config()
+            if config is None or not records:
+                yield f"seed {seed} is not begun"
+            else:
+                yield f"seed {seed} is in epoch {records[-1]['epoch']} of {config.train.epochs}"
 
 
 def _lot(config, first, seeds):

@@ -14,6 +14,7 @@ from rir_jax.models.zoo import create_model, list_models
 from rir_jax.runs.loop import train_and_evaluate
 from rir_jax.trained.info import Info
 from rir_jax.trained.load import load
+from rir_jax.trained.pretrained import list_pretrained
 from rir_jax.trained.weights import from_pretrained, save_pretrained
 from rir_jax.version import __version__
 
@@ -31,6 +32,7 @@ __all__ = [
     "from_pretrained",
     "interop",
     "list_models",
+    "list_pretrained",
     "load",
     "relations",
     "resnet_init",

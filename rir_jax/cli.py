@@ -141,6 +141,20 @@ def no_arguments(arguments: list[str]) -> None:
         raise InputError(f"argument {arguments[0]!r} is not understood; allowed: flags, see --help")
 
 
+def one_of(*holders: flags.FlagHolder) -> None:
+    """Refuses all but exactly one of some flags, of which one says what a command works on.
+
+    Raises:
+      InputError: none was given, or several.
+    """
+    names = [f"--{holder.name}" for holder in holders]
+    count = sum(bool(holder.value) for holder in holders)
+    if count != 1:
+        raise InputError(
+            f"{count} of {', '.join(names[:-1])} and {names[-1]} given; allowed: one of them"
+        )
+
+
 def use_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache folder, unless JAX is told of another."""
     import jax

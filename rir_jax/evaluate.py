@@ -2,6 +2,7 @@
 
 Prints exact accuracy and loss on the whole test split as one line of JSON, and draws the confusion
 matrix and the worst mistakes into the folder, confusion.png and mistakes.png (--nopictures: not).
+--pretrained=NAME evaluates a network that comes with the package, without pictures.
 """
 
 import json
@@ -9,10 +10,10 @@ import json
 from absl import flags
 
 from rir_jax import cli
-from rir_jax.errors import InputError
 
 FLAGS = flags.FlagValues()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", FLAGS)
+_PRETRAINED = flags.DEFINE_string("pretrained", None, "Name of a published network.", FLAGS)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data sets, if it moved.", FLAGS
 )
@@ -21,12 +22,15 @@ _PICTURES = flags.DEFINE_bool("pictures", True, "Whether to draw pictures.", FLA
 
 def main(arguments: list[str]) -> None:
     cli.no_arguments(arguments)
-    if not _WORKDIR.value:
-        raise InputError("--workdir is missing; see --help")
+    cli.one_of(_WORKDIR, _PRETRAINED)
     cli.use_compilation_cache()
-    from rir_jax.trained.load import evaluate
+    from rir_jax.trained.evaluation import evaluate, evaluate_pretrained
 
-    print(json.dumps(evaluate(_WORKDIR.value, _DATA_DIR.value, _PICTURES.value)))
+    if _PRETRAINED.value:
+        result = evaluate_pretrained(_PRETRAINED.value, _DATA_DIR.value)
+    else:
+        result = evaluate(_WORKDIR.value, _DATA_DIR.value, _PICTURES.value)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

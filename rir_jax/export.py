@@ -2,7 +2,8 @@
 
 FILE is the inference function with its weights and preprocessing, for any batch size, which runs
 wherever jax and flatbuffers are installed (jax.export). --weights=FOLDER writes the weights alone,
-as safetensors with a JSON description.
+as safetensors with a JSON description. --pretrained=NAME takes a network that comes with the
+package instead of a run's.
 """
 
 from absl import flags
@@ -12,6 +13,7 @@ from rir_jax.errors import InputError
 
 FLAGS = flags.FlagValues()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.", FLAGS)
+_PRETRAINED = flags.DEFINE_string("pretrained", None, "Name of a published network.", FLAGS)
 _OUTPUT = flags.DEFINE_string("output", None, "File for the inference function.", FLAGS)
 _PLATFORMS = flags.DEFINE_list(
     "platforms", ["cpu", "cuda", "tpu"], "That the function shall run on.", flag_values=FLAGS
@@ -21,14 +23,17 @@ _WEIGHTS = flags.DEFINE_string("weights", None, "Folder for the weights alone.",
 
 def main(arguments: list[str]) -> None:
     cli.no_arguments(arguments)
-    if not _WORKDIR.value:
-        raise InputError("--workdir is missing; see --help")
+    cli.one_of(_WORKDIR, _PRETRAINED)
     if not (_OUTPUT.value or _WEIGHTS.value):
         raise InputError("--output and --weights are missing; allowed: one of them, or both")
     cli.use_compilation_cache()
     from rir_jax.trained.load import load_finished
+    from rir_jax.trained.weights import from_pretrained
 
-    model, variables, info = load_finished(_WORKDIR.value)
+    if _PRETRAINED.value:
+        model, variables, info = from_pretrained(_PRETRAINED.value)
+    else:
+        model, variables, info = load_finished(_WORKDIR.value)
     if _OUTPUT.value:
         print(write_function(model, variables, info, _OUTPUT.value, _PLATFORMS.value))
     if _WEIGHTS.value:
@@ -41,7 +46,8 @@ def write_function(model, variables, info, path: str, platforms: list[str]) -> s
 
     from rir_jax.trained import exported
 
-    if info.config.compute_dtype is None:  # whatever machine exports: the more exact type
+    # Whatever machine exports: the more exact type, unless another was asked for.
+    if info.config is None or info.config.compute_dtype is None:
         model = model.clone(dtype=jax.numpy.float32)
     size = exported.write(exported.export(model, variables, info, platforms), info, path)
     count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))

@@ -1,8 +1,9 @@
 """Classifies image files: python -m rir_jax.predict --workdir=DIR IMAGE...
 
-PNG, JPEG and WebP files of any size. The network is that of a finished run (--workdir), a file
-that rir_jax.export wrote (--exported), or a folder of safetensors (--weights). With --json, one
-JSON object a file, for programs.
+PNG, JPEG and WebP files of any size. The network is one that comes with the package
+(--pretrained=rir32_cifar10), that of a finished run (--workdir), a file that rir_jax.export wrote
+(--exported), or a folder of safetensors (--weights). With --json, one JSON object a file, for
+programs.
 """
 
 import json
@@ -17,17 +18,14 @@ FLAGS = flags.FlagValues()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.", FLAGS)
 _EXPORTED = flags.DEFINE_string("exported", None, "File of an exported network.", FLAGS)
 _WEIGHTS = flags.DEFINE_string("weights", None, "Folder of model.safetensors.", FLAGS)
+_PRETRAINED = flags.DEFINE_string("pretrained", None, "Name of a published network.", FLAGS)
 _TOP = flags.DEFINE_integer("top", 3, "How many classes of each image.", 1, flag_values=FLAGS)
 _JSON = flags.DEFINE_bool("json", False, "One JSON object a line.", FLAGS)
 _BAR = 30  # characters of a probability of 1
 
 
 def main(arguments: list[str]) -> None:
-    sources = [flag for flag in (_WORKDIR, _EXPORTED, _WEIGHTS) if flag.value]
-    if len(sources) != 1:
-        raise InputError(
-            f"{len(sources)} of --workdir, --exported and --weights given; allowed: one of them"
-        )
+    cli.one_of(_WORKDIR, _EXPORTED, _WEIGHTS, _PRETRAINED)
     if not arguments:
         raise InputError("no image given; allowed: PNG, JPEG and WebP files, see --help")
     cli.use_compilation_cache()
@@ -43,10 +41,10 @@ def _classifier():
         return exported.classifier(_EXPORTED.value)
     from rir_jax.trained.classifier import classifier
 
-    if _WEIGHTS.value:
+    if _WEIGHTS.value or _PRETRAINED.value:
         from rir_jax.trained.weights import from_pretrained
 
-        return classifier(*from_pretrained(_WEIGHTS.value))
+        return classifier(*from_pretrained(_PRETRAINED.value or _WEIGHTS.value))
     from rir_jax.trained.load import load_finished
 
     return classifier(*load_finished(_WORKDIR.value))

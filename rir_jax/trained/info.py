@@ -36,6 +36,7 @@ class Info:
       dataset: its name.
       step: training steps taken.
       config: of the run; None if the network comes from elsewhere.
+      card: how the network was trained and how good it is, if it was published; JSON values.
 
     Raises:
       InputError: a mean or deviation that does not fit the channels.
@@ -52,6 +53,7 @@ class Info:
     dataset: str = ""
     step: int = 0
     config: ml_collections.ConfigDict | None = None
+    card: dict[str, Any] | None = None
 
     def __post_init__(self):
         for name, make in _KEPT_AS.items():

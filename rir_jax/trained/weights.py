@@ -22,6 +22,7 @@ from rir_jax import files
 from rir_jax.errors import InputError
 from rir_jax.models.network import Network
 from rir_jax.models.variables import check_variables
+from rir_jax.trained import pretrained
 from rir_jax.trained.info import Info
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -61,6 +62,7 @@ def save_pretrained(
     kept = {name: variables[name] for name in ("params", "batch_stats")}
     arrays = flax.traverse_util.flatten_dict(jax.device_get(kept), sep="/")
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    content = safetensors.numpy.save(arrays)
     described = {
         "format": _FORMAT,
         "model": {
@@ -74,34 +76,36 @@ def save_pretrained(
         "std": info.std.tolist(),
         "dataset": info.dataset,
         "step": info.step,
+        "card": info.card,
+        "sha256": files.digest(content),
     }
     folder = pathlib.Path(folder)
     try:
-        files.write(folder / WEIGHTS, safetensors.numpy.save(arrays))
+        files.write(folder / WEIGHTS, content)
         files.write_json(folder / CONFIG, described)
     except OSError as error:
         raise InputError(f"{folder} cannot be written to: {error}") from None
 
 
 def from_pretrained(
-    folder: str | os.PathLike, dtype: Any = jnp.float32
+    name: str | os.PathLike, dtype: Any = jnp.float32
 ) -> tuple[Network, dict[str, Any], Info]:
-    """Reads what `save_pretrained` wrote.
+    """Reads a published network by its name, or a folder that `save_pretrained` wrote.
 
     Args:
-      folder: of the two files.
+      name: one of `rir_jax.list_pretrained`, or the path of a folder.
       dtype: type of the computation; parameters keep the type that they were saved in.
 
     Returns:
       The model, its variables and an `Info`, as `rir_jax.load`.
 
     Raises:
-      InputError: a file is absent or damaged, or the weights have other names or shapes than the
-        network's; names the first.
+      InputError: an unknown name; a file is absent or damaged, or the weights have other names or
+        shapes than the network's (names the first).
     """
-    folder = pathlib.Path(folder)
+    folder = pretrained.find(name)
     described = _read_description(folder / CONFIG)
-    arrays = _read_arrays(folder / WEIGHTS)
+    arrays, digest = _read_arrays(folder / WEIGHTS)
     try:
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
@@ -109,7 +113,7 @@ def from_pretrained(
         }
         model = Network(**fields, dtype=dtype, param_dtype=_param_dtype(arrays))
         names = ("class_names", "image_shape", "mean", "std", "dataset", "step")
-        info = Info(**{name: described[name] for name in names})
+        info = Info(**{name: described[name] for name in names}, card=described.get("card"))
         if len(info.class_names) != model.num_classes:
             raise ValueError(f"{len(info.class_names)} class names of {model.num_classes} classes")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -120,6 +124,11 @@ def from_pretrained(
         check_variables(model, variables)
     except (ValueError, TypeError, IndexError) as error:  # names that are no tree, too
         raise InputError(f"{folder / WEIGHTS}: {error}") from None
+    if described.get("sha256", digest) != digest:
+        raise InputError(
+            f"{folder / WEIGHTS} does not match the digest in {CONFIG}: it is damaged, or was "
+            'changed (then remove "sha256" there)'
+        )
     return model, jax.tree.map(jnp.asarray, variables), info
 
 
@@ -142,7 +151,7 @@ def _read_description(path):
 
 def _read_arrays(path):
     try:
-        return safetensors.numpy.load_file(path)
+        return safetensors.numpy.load_file(path), files.digest(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:

@@ -181,20 +181,6 @@ class Engine:
             donate_argnums=0,
         )
 
-    def _evaluate(self, variables, shared):
-        images, labels, mean, std = shared
-
-        def of_batch(batch):
-            batch_images, batch_labels = batch
-            images = augment.normalize(batch_images, mean, std)
-            logits = self.model.apply(variables, images)
-            counts = batch_labels >= 0  # the last batch is filled up with labels of -1
-            losses = cross_entropy(logits, jnp.maximum(batch_labels, 0))
-            correct = (jnp.argmax(logits, axis=-1) == batch_labels) & counts
-            return jnp.sum(jnp.where(counts, losses, 0)), jnp.sum(correct)
-
-        return jax.lax.map(of_batch, (images, labels))
-
     @cached_property
     def evaluate(self):
         """``(variables, images, labels, mean, std) -> (loss sums, numbers correct)``, by batch.
@@ -204,14 +190,31 @@ class Engine:
         whole = replicated(self.mesh)
         split = NamedSharding(self.mesh, PartitionSpec(None, "data"))
 
+        def of_seed(variables, shared):
+            return evaluate_batches(self.model, variables, *shared)
+
         def evaluate(variables, *shared):
-            return self._of_each_seed(self._evaluate)(variables, shared)
+            return self._of_each_seed(of_seed)(variables, shared)
 
         return jax.jit(
             evaluate,
             in_shardings=(self._by_seed, split, split, whole, whole),
             out_shardings=whole,
         )
+
+
+def evaluate_batches(model: nn.Module, variables: Any, images, labels, mean, std):
+    """``(loss sums, numbers correct)`` by batch, of what `evaluation_arrays` gives. Traceable."""
+
+    def of_batch(batch):
+        batch_images, batch_labels = batch
+        logits = model.apply(variables, augment.normalize(batch_images, mean, std))
+        counts = batch_labels >= 0  # the last batch is filled up with labels of -1
+        losses = cross_entropy(logits, jnp.maximum(batch_labels, 0))
+        correct = (jnp.argmax(logits, axis=-1) == batch_labels) & counts
+        return jnp.sum(jnp.where(counts, losses, 0)), jnp.sum(correct)
+
+    return jax.lax.map(of_batch, (images, labels))
 
 
 def evaluation_arrays(split: Split, batch_size: int, mean, std, mesh) -> tuple[jax.Array, ...]:

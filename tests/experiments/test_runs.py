@@ -3,13 +3,16 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import pytest
 
-from experiments import figures, plan, report, run
+import rir_jax
+from experiments import figures, plan, publish, report, run, runner
 from experiments.runner import Result, run_table
 from experiments.table import Paper, Row, Table, get_table
 from rir_jax.errors import InputError
+from rir_jax.trained import pretrained
 from rir_jax.training import objective
 from tests.training.tiny import tiny_config
 
@@ -59,6 +62,43 @@ def test_what_is_finished_is_not_run_again(finished):
     assert whole
     assert [result.summaries for result in again] == [result.summaries for result in results]
     assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("summary.json")}
+
+
+def test_chosen_rows_are_trained_in_their_order(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(runner, "_run", lambda *args: trained.append(args[3]) or True)
+    run_table(TABLE, tmp_path, seeds=1, overrides={}, labels=["RiR", "ResNet"])
+    assert trained == ["row 1 of 2, RiR", "row 2 of 2, ResNet"]
+    with pytest.raises(InputError, match="row 'Rir' is not in table 'tiny'; allowed: ResNet, too"):
+        run_table(TABLE, tmp_path, seeds=1, overrides={}, labels=["Rir"])
+
+
+def test_what_is_not_finished_is_named(finished, tmp_path):
+    workdir, results = finished
+    assert runner.read_table(TABLE, workdir, seeds=2, overrides={})[0] == results[0]
+    shutil.copytree(workdir, tmp_path / "copy")
+    open_run = tmp_path / "copy" / results[0].workdir.name / "seed_1"
+    (open_run / "summary.json").unlink()
+    some = runner.read_table(TABLE, tmp_path / "copy", seeds=3, overrides={})
+    assert len(some[0].summaries) == 1
+    text = report.write_report(TABLE, some, tmp_path / "report")
+    assert "ResNet: seed 1 is in epoch 1 of 1, seed 2 is not begun." in text
+    assert "RiR: seed 2 is not begun." in text
+    with pytest.raises(InputError, match="holds no finished run of table 'tiny'"):
+        runner.read_table(TABLE, tmp_path / "empty", seeds=1, overrides={})
+
+
+def test_a_row_is_published_with_its_card(finished, tmp_path, monkeypatch):
+    _, results = finished
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    folder = publish.publish(results[2], "python -m experiments.run --table=tiny")
+    assert folder == tmp_path / "rir32_digits"
+    _, _, info = rir_jax.from_pretrained("rir32_digits")
+    summary = results[2].summaries[0]
+    assert info.card["test_accuracy"] == summary["test_accuracy"]
+    assert info.card["num_correct"] == round(summary["test_accuracy"] * 355)
+    assert info.card["commit"] == summary["commit"]
+    assert info.card["recipe"]["train.batch_size"] == 128
 
 
 def test_a_field_that_is_not_allowed_stops_before_anything_is_run(tmp_path):

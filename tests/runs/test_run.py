@@ -10,7 +10,7 @@ import rir_jax
 from rir_jax.runs import loop
 from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.workdir import Workdir
-from rir_jax.trained.load import evaluate
+from rir_jax.trained.evaluation import evaluate
 from tests.training.tiny import tiny_config
 
 

@@ -10,7 +10,7 @@ from rir_jax import config as configs
 from rir_jax.errors import InputError
 from rir_jax.runs.loop import train_and_evaluate
 from rir_jax.runs.pace import Pace
-from rir_jax.trained.load import evaluate
+from rir_jax.trained.evaluation import evaluate
 from rir_jax.training.setup import build
 from rir_jax.training.step import moving_average
 from tools.harness import differences, records_of, state_of, tiny_config

@@ -1,0 +1,113 @@
+"""How good a trained network is, on a whole split: of a run, or of one that was published."""
+
+import logging
+from functools import partial
+from typing import Any
+
+import jax
+from etils import epath
+
+from rir_jax.data import sources
+from rir_jax.data.dataset import Dataset, Split
+from rir_jax.devices.mesh import create_mesh, replicate
+from rir_jax.errors import InputError
+from rir_jax.models.network import Network
+from rir_jax.pictures.mistakes import confusion_matrix, draw_confusion, draw_mistakes
+from rir_jax.runs.workdir import Workdir
+from rir_jax.trained.classifier import classifier
+from rir_jax.trained.info import Info
+from rir_jax.trained.load import load
+from rir_jax.trained.weights import from_pretrained
+from rir_jax.training import engine as engines
+
+_log = logging.getLogger(__name__)
+_BATCH_SIZE = 500  # for networks that come without a run's config
+
+
+def evaluate(
+    workdir: epath.PathLike, data_dir: str | None = None, pictures: bool = False
+) -> dict[str, Any]:
+    """Exact accuracy and loss of a run's network on the whole split that it reports on.
+
+    Args:
+      workdir: of the run.
+      data_dir: where the prepared data set is now, if not where the config says.
+      pictures: whether to draw confusion.png and mistakes.png into the workdir, which takes a
+        second pass over the split.
+
+    Returns:
+      "split", "accuracy" (0 to 1), "num_correct", "loss", "num_examples", "step", "model" and
+      "dataset".
+
+    Raises:
+      InputError, RunError: as `rir_jax.load`, or the data set is not there or of other classes.
+    """
+    model, variables, info = load(workdir)
+    config: Any = info.config  # a run has one
+    fraction = config.dataset.validation_fraction
+    dataset = sources.load(info.dataset, data_dir or config.dataset.data_dir, fraction)
+    _check_same_kind(info, dataset)
+    result = _measure(model, variables, info, dataset.held_out, config.eval.batch_size)
+    if pictures:
+        probabilities = classifier(model, variables, info)(dataset.held_out.images)
+        title = f"{config.model.name} on {info.dataset}, {dataset.held_out_name} split"
+        _draw(Workdir(workdir), dataset.held_out, probabilities, info.class_names, title)
+    return {"split": dataset.held_out_name, **result, **_named(info, config.model.name)}
+
+
+def evaluate_pretrained(name: str, data_dir: str | None = None) -> dict[str, Any]:
+    """Exact accuracy and loss of a published network on the whole test split of its data set.
+
+    Args:
+      name: one of `rir_jax.list_pretrained`, or a folder that `rir_jax.save_pretrained` wrote.
+      data_dir: where the prepared data set is; TFDS's own folder when None.
+
+    Returns:
+      As `evaluate`.
+
+    Raises:
+      InputError: as `rir_jax.from_pretrained`, or the data set is not there or of other classes.
+    """
+    model, variables, info = from_pretrained(name)
+    if not info.dataset:
+        raise InputError(f"{name} does not say which data set it was trained on")
+    dataset = sources.load(info.dataset, data_dir)
+    _check_same_kind(info, dataset)
+    result = _measure(model, variables, info, dataset.held_out, _BATCH_SIZE)
+    return {"split": "test", **result, **_named(info, str(name))}
+
+
+def _check_same_kind(info: Info, dataset: Dataset) -> None:
+    """Raises an InputError unless a data set has the images and classes of a network."""
+    if (dataset.image_shape, dataset.class_names) != (info.image_shape, info.class_names):
+        raise InputError(
+            f"dataset {info.dataset!r} has images {dataset.image_shape} of "
+            f"{len(dataset.class_names)} classes; the network was trained on {info.image_shape} "
+            f"of {len(info.class_names)}"
+        )
+
+
+def _measure(model: Network, variables: Any, info: Info, split: Split, batch_size: int):
+    """ "accuracy", "num_correct", "loss" and "num_examples" on a split, on the first device."""
+    mesh = create_mesh(batch_size, 1)
+    arrays = engines.evaluation_arrays(split, batch_size, info.mean, info.std, mesh)
+    program = jax.jit(partial(engines.evaluate_batches, model))
+    losses, correct = program(replicate(variables, mesh), *arrays)
+    return {
+        **engines.evaluation_result((losses, correct), len(split)),
+        "num_correct": int(correct.sum()),
+        "num_examples": len(split),
+    }
+
+
+def _named(info, model):
+    return {"step": info.step, "model": model, "dataset": info.dataset}
+
+
+def _draw(folder, split, probabilities, class_names, title):
+    labels = split.labels
+    matrix = confusion_matrix(labels, probabilities.argmax(axis=-1), len(class_names))
+    folder.write_bytes("confusion.png", draw_confusion(matrix, class_names, title))
+    mistakes = draw_mistakes(split.images, labels, probabilities, class_names, title)
+    folder.write_bytes("mistakes.png", mistakes)
+    _log.info("confusion.png and mistakes.png are in %s", folder.path)

@@ -1,0 +1,53 @@
+"""The networks that come with the package: a folder each, as `rir_jax.save_pretrained` writes it.
+
+They are the networks of seed 0 of the tables in experiments/results/medium, named by model and data
+set. The card in a folder's config.json says how each was trained and how good it is.
+"""
+
+import logging
+import os
+import pathlib
+
+from rir_jax import files
+from rir_jax.errors import InputError
+from rir_jax.models.zoo import suggest
+
+_log = logging.getLogger(__name__)
+FOLDER = pathlib.Path(__file__).parent
+
+
+def list_pretrained() -> dict[str, float]:
+    """The names of the published networks, with their test accuracies (0 to 1).
+
+    >>> all(0 < accuracy < 1 for accuracy in list_pretrained().values())
+    True
+    """
+    cards = {path.parent.name: files.read_json(path)["card"] for path in _descriptions()}
+    return {name: card["test_accuracy"] for name, card in cards.items()}
+
+
+def find(name: str | os.PathLike) -> pathlib.Path:
+    """The folder that a name stands for: one of the user's, or that of a published network.
+
+    A name with a separator in it is a folder, and so is one that is there. Where both are meant,
+    it is the user's folder, and a message says so.
+
+    Raises:
+      InputError: it is neither.
+    """
+    text = os.fspath(name)
+    folder = pathlib.Path(text)
+    names = [path.parent.name for path in _descriptions()]
+    if folder.is_dir() and text in names:
+        _log.warning("%s is read from the folder of that name, not from the package", text)
+    if folder.is_dir() or "/" in text or os.sep in text:
+        return folder
+    if text not in names:
+        raise InputError(
+            f"pretrained network {text!r} is unknown and no folder; {suggest(text, names)}"
+        )
+    return FOLDER / text
+
+
+def _descriptions():
+    return sorted(FOLDER.glob("*/config.json"))
