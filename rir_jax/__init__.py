@@ -4,18 +4,23 @@ The dual-stream generalized residual block, its ResNet Init, and the four famili
 relates (CNN, ResNet, ResNet Init, RiR), with the training that reproduces its tables.
 """
 
-from rir_jax import analysis, interop
-from rir_jax.config import default_config
-from rir_jax.errors import InputError, RunError
-from rir_jax.models import relations
-from rir_jax.models.fold import fold
-from rir_jax.models.layers import GeneralizedConv, GeneralizedDense, resnet_init
-from rir_jax.models.zoo import create_model, list_models
-from rir_jax.runs.loop import train_and_evaluate
-from rir_jax.trained.info import Info
-from rir_jax.trained.load import load
-from rir_jax.trained.pretrained import list_pretrained
-from rir_jax.trained.weights import from_pretrained, save_pretrained
+from etils import epy
+
+# Each name is imported when it is first used: models need nothing of what trains them.
+with epy.lazy_api_imports(globals()):
+    from rir_jax import analysis, interop
+    from rir_jax.config import default_config
+    from rir_jax.errors import InputError, RunError
+    from rir_jax.models import relations
+    from rir_jax.models.fold import fold
+    from rir_jax.models.layers import GeneralizedConv, GeneralizedDense, resnet_init
+    from rir_jax.models.zoo import create_model, list_models
+    from rir_jax.runs.loop import train_and_evaluate
+    from rir_jax.trained.info import Info
+    from rir_jax.trained.load import load
+    from rir_jax.trained.pretrained import list_pretrained
+    from rir_jax.trained.weights import from_pretrained, save_pretrained
+
 from rir_jax.version import __version__
 
 __all__ = [

@@ -2,6 +2,8 @@
 
 import ast
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -70,3 +72,14 @@ def test_an_import_from_above_is_seen():
     assert upward("training", source) == {"runs"}
     assert upward("ops", "import rir_jax.devices.mesh") == {"devices"}
     assert upward("trained", source) == set()
+
+
+def test_models_load_nothing_of_what_trains_them():
+    script = "import sys, rir_jax; rir_jax.create_model('rir32'); print(*sys.modules)"
+    command = [sys.executable, "-c", script]
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert "rir_jax.models.network" in loaded
+    for name in ("rir_jax.training", "rir_jax.runs", "rir_jax.data", "tensorflow_datasets"):
+        assert name not in loaded
+    for name in ("orbax", "optax", "matplotlib", "tensorboardX", "sklearn", "ml_collections"):
+        assert name not in loaded
