@@ -39,7 +39,7 @@ def test_a_table_that_is_not_there(file):
 
 def test_the_page_has_a_table_for_every_benchmark():
     text = page.PAGE.read_text()
-    for table in ("throughput", "epochs", "trace", "parallel", "tpu_aot"):
+    for table in ("throughput", "epochs", "trace", "parallel", "aot"):
         assert text.count(f"<!-- {table} -->\n\n|") == 1
         assert text.count(f"|\n\n<!-- end of {table} -->\n") == 1
 
