@@ -2,10 +2,10 @@
 
 On GPU and TPU it is XLA's own, and so are its gradients. On CPU, XLA lowers the gradients of a
 convolution to forms that its fast path does not take, and inside a loop to a naive one that is
-tens of times slower. There, the same gradients are written as ordinary convolutions: the kernel
-gradient a few images at a time, so that what is being summed stays in the cache. Where there are
-many channels, a convolution and its gradients are computed with fewer multiplications
-(`rir_jax.ops.winograd`).
+tens of times slower. There, the same gradients are written as ordinary convolutions, and the kernel
+gradient at stride 1 as a matrix product. It is computed a few images at a time, so that what is
+being summed stays in the cache. Where there are many channels, a convolution and its gradients are
+computed with fewer multiplications (`rir_jax.ops.winograd`).
 """
 
 import math
@@ -18,7 +18,11 @@ from jax import lax
 from rir_jax.ops import winograd
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-_PART_ELEMENTS = 2**17  # of x: what a part of the batch is at least, for the kernel's gradient
+_MANY_CHANNELS = 64  # from here on, Winograd's form of the kernel gradient is the faster one
+# Elements of x in a part of the batch, for the kernel gradient as a convolution, and as a product
+# of shifted copies, which should stay in a core's own cache.
+_PART_ELEMENTS = 2**17
+_SHIFTED_ELEMENTS = 2**13
 
 
 def _pads(kernel_shape):
@@ -98,19 +102,48 @@ def input_gradient(kernel, dy, x_shape, stride):
 
 def kernel_gradient(x, dy, kernel_shape, stride):
     """Gradient for the kernel, summed over parts of the batch."""
-    if winograd.applies(x.shape, kernel_shape, stride, x.dtype):
+    if min(kernel_shape[2:]) >= _MANY_CHANNELS and winograd.applies(
+        x.shape, kernel_shape, stride, x.dtype
+    ):
         return winograd.kernel_gradient(x, dy)
     if kernel_shape[:2] == (1, 1):
         return jnp.einsum("nhwc,nhwd->cd", x[:, ::stride, ::stride], dy)[None, None]
-    parts = _parts(x.shape, kernel_shape)
+    if stride == 1:
+        of_part, elements = _product_of_shifted, _SHIFTED_ELEMENTS
+    else:
+        of_part, elements = partial(_kernel_gradient_of_part, stride=stride), _PART_ELEMENTS
+    parts = _parts(x.shape, kernel_shape, elements)
 
     def add_part(total, part):
-        return total + _kernel_gradient_of_part(*part, kernel_shape, stride), None
+        return total + of_part(*part, kernel_shape), None
 
     if parts == 1:
-        return _kernel_gradient_of_part(x, dy, kernel_shape, stride)
+        return of_part(x, dy, kernel_shape)
     by_part = [a.reshape(parts, a.shape[0] // parts, *a.shape[1:]) for a in (x, dy)]
     return lax.scan(add_part, jnp.zeros(kernel_shape, x.dtype), by_part)[0]
+
+
+def _product_of_shifted(x, dy, kernel_shape):
+    """One matrix product for all taps: x shifted by rows, times dy shifted by columns.
+
+    Tap ``(i, j)`` sums ``x[h + i, w] dy[h, w - j]`` over pixels, so each array is copied for the
+    shifts of one axis alone.
+    """
+    height, width, channels, features = kernel_shape
+    rows, columns = _pads(kernel_shape)
+    x = jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
+    dy = jnp.pad(dy, ((0, 0), (0, 0), (width - 1, width - 1), (0, 0)))
+    by_row = [lax.slice_in_dim(x, i, i + dy.shape[1], axis=1) for i in range(height)]
+    by_column = [
+        lax.slice_in_dim(dy, width - 1 - j, width - 1 - j + x.shape[2], axis=2)
+        for j in range(width)
+    ]
+    taps = lax.dot_general(
+        jnp.concatenate(by_row, axis=3),
+        jnp.concatenate(by_column, axis=3),
+        (((0, 1, 2), (0, 1, 2)), ((), ())),
+    )
+    return taps.reshape(height, channels, width, features).transpose(0, 2, 1, 3)
 
 
 def _kernel_gradient_of_part(x, dy, kernel_shape, stride):
@@ -130,14 +163,14 @@ def _kernel_gradient_of_part(x, dy, kernel_shape, stride):
     return gradient.transpose(1, 2, 0, 3)
 
 
-def _parts(x_shape, kernel_shape):
-    """Into how many equal parts to split the batch (measured on 2 and more cores).
+def _parts(x_shape, kernel_shape, elements):
+    """Into how many equal parts to split the batch (measured on 1, 2 and more cores).
 
-    A part of x should fit the cache, but be no smaller than the kernel, which every part reads
-    and writes once more.
+    A part of x has at least ``elements``, if not a single image, and no fewer than the kernel,
+    which every part reads and writes once more.
     """
     batch, height, width, channels = x_shape
-    elements = max(_PART_ELEMENTS, math.prod(kernel_shape))
+    elements = max(elements, math.prod(kernel_shape))
     parts = max(1, batch // max(1, elements // (height * width * channels)))
     while batch % parts:
         parts -= 1

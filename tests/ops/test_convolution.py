@@ -10,7 +10,10 @@ import pytest
 from rir_jax.ops import convolution
 
 # Height, width, kernel size, stride, batch: odd and even, batches that split in parts and not.
-CASES = [(8, 8, 3, 1, 8), (7, 10, 3, 2, 6), (8, 8, 3, 2, 5), (9, 7, 1, 2, 4), (9, 8, 5, 3, 2)]
+CASES = [
+    *((8, 8, 3, 1, 8), (7, 10, 3, 2, 6), (8, 8, 3, 2, 5), (9, 7, 1, 2, 4), (9, 8, 5, 3, 2)),
+    *((7, 10, 3, 1, 6), (9, 8, 5, 1, 4)),
+]
 
 
 def _gradients(convolve, x, kernel, stride):
@@ -24,6 +27,7 @@ def _gradients(convolve, x, kernel, stride):
 def few_elements_a_part(monkeypatch):
     """Splits even these small batches, as large ones are."""
     monkeypatch.setattr(convolution, "_PART_ELEMENTS", 1)
+    monkeypatch.setattr(convolution, "_SHIFTED_ELEMENTS", 1)
 
 
 @pytest.mark.parametrize(("height", "width", "size", "stride", "batch"), CASES)
@@ -39,7 +43,7 @@ def test_gradients_are_those_of_xla(few_elements_a_part, height, width, size, st
 
 def test_batches_are_split_when_large(few_elements_a_part):
     shape, kernel_shape = (8, 32, 32, 2), (3, 3, 2, 2)
-    assert convolution._parts(shape, kernel_shape) == 8
+    assert convolution._parts(shape, kernel_shape, elements=1) == 8
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])
