@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 
 from rir_jax.models import streams
-from rir_jax.models.layers import Conv, relu
+from rir_jax.models.layers import relu
 
 OUTER_SHORTCUTS = ("pre_relu", "pre_norm", "post_relu", "none")
 
@@ -72,8 +72,3 @@ class ResidualBlock(nn.Module):
             project = self.projection(width_out, stride=self.stride, name="projection")
             return streams.padded_shortcut(project(x[..., :width_in]), self.features)
         return streams.padded_shortcut(x, self.features, self.stride, channels=width_in)
-
-
-def projection_conv(features: int, **kwargs) -> nn.Module:
-    """A 1x1 convolution, for shortcuts where shapes change."""
-    return Conv(features, kernel_size=1, **kwargs)

@@ -25,10 +25,11 @@ import jax
 import jax.numpy as jnp
 
 from rir_jax.models import streams
-from rir_jax.models.blocks import ResidualBlock, projection_conv
-from rir_jax.models.layers import Conv, relu
-from rir_jax.models.network import Network, check_images
+from rir_jax.models.blocks import ResidualBlock
+from rir_jax.models.layers import Conv
+from rir_jax.models.network import Network, Parts
 from rir_jax.models.variables import check_variables
+from rir_jax.models.zoo import FIELDS
 
 
 def fold(model: Network, variables: Any) -> tuple["PlainNetwork", dict[str, Any]]:
@@ -56,14 +57,17 @@ def fold(model: Network, variables: Any) -> tuple["PlainNetwork", dict[str, Any]
     """
     check_variables(model, variables)
     params, stats = variables["params"], variables["batch_stats"]
-    plain = PlainNetwork(**{name: getattr(model, name) for name in _FIELDS})
+    fields = {name: getattr(model, name) for name in ("num_classes", *FIELDS)}
+    if model.layers_per_block == 1 and model.outer_shortcut in ("pre_relu", "pre_norm"):
+        fields["outer_shortcut"] = "none"  # part of the kernel of a block's only layer
+    plain = PlainNetwork(**fields)
     affine = partial(_affine, epsilon=model.norm_epsilon)
     folded = {
         "stem_conv": _folded(params["stem_conv"], affine(params["stem_norm"], stats["stem_norm"]))
     }
     for name in params:
         if name.startswith("stage"):
-            folded[name] = _fold_block(plain, params[name], stats[name], affine)
+            folded[name] = _fold_block(model, plain, params[name], stats[name], affine)
     if model.head == "dense":
         folded["head_dense"] = params["head_dense"]
     else:
@@ -72,94 +76,37 @@ def fold(model: Network, variables: Any) -> tuple["PlainNetwork", dict[str, Any]
     return plain, {"params": folded}
 
 
-class PlainNetwork(nn.Module):
+class PlainNetwork(Network):
     """What `fold` makes of a `Network`: convolutions with biases, ReLUs and outer shortcuts.
 
     ``images [N, H, W, C]``, floating, to logits ``[N, num_classes]``, float32 or wider. The
-    fields are those of the `Network`.
+    fields are those of the `Network`, but that ``outer_shortcut`` is "none" where it was folded.
 
     Raises:
-      ValueError, TypeError: images that the network does not take.
+      ValueError, TypeError: as `Network`, or ``train`` is set.
     """
 
-    num_classes: int
-    two_streams: bool
-    outer_shortcut: str
-    stem_width: int
-    widths: tuple[int, ...]
-    blocks: tuple[int, ...]
-    layers_per_block: int
-    shortcut: str
-    stride_layer: str
-    head: str
-    head_relu: bool
-    dtype: Any
-    param_dtype: Any
-
-    @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
-        check_images(self, images)
-        wide = jnp.promote_types(self.dtype, jnp.float32)
-        conv = partial(Conv, use_bias=True, param_dtype=self.param_dtype)
-        x = relu(conv(self.stem_width, dtype=self.dtype, name="stem_conv")(images))
-        for stage, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True), 1):
-            for block in range(1, blocks + 1):
-                x = PlainBlock(
-                    width,
-                    self.layers_per_block,
-                    conv=partial(conv, dtype=self.dtype),
-                    projection=partial(
-                        projection_conv, dtype=self.dtype, param_dtype=self.param_dtype
-                    ),
-                    stride=2 if stage > 1 and block == 1 else 1,
-                    stride_layer=self.stride_layer,
-                    two_streams=self.two_streams,
-                    shortcut=self.shortcut,
-                    outer_shortcut=_added_shortcut(self),
-                    name=f"stage{stage}_block{block}",
-                )(x)
-        if self.head == "dense":
-            x = jnp.mean(x, axis=(1, 2), dtype=wide)
-            return nn.Dense(
-                self.num_classes, dtype=wide, param_dtype=self.param_dtype, name="head_dense"
-            )(x)
-        x = conv(self.num_classes, kernel_size=1, dtype=wide, name="head_conv")(x)
-        return jnp.mean(relu(x) if self.head_relu else x, axis=(1, 2))
-
-
-_FIELDS = tuple(
-    name for name in PlainNetwork.__dataclass_fields__ if name not in ("parent", "name")
-)
+    def _parts(self, train):
+        if train:
+            raise ValueError("train is True; allowed: False, a folded network has no batch norms")
+        conv = partial(Conv, use_bias=True, dtype=self.dtype, param_dtype=self.param_dtype)
+        head_conv = partial(conv, dtype=jnp.promote_types(self.dtype, jnp.float32))
+        return Parts(conv, conv, head_conv, lambda **_: _identity, PlainBlock)
 
 
 class PlainBlock(ResidualBlock):
-    """A `ResidualBlock` of plain layers: all folded, but an outer shortcut that is an addition.
+    """A `ResidualBlock` whose batch norms are folded, and whose outer shortcut is an addition."""
 
-    ``outer_shortcut`` is "none" where there is none or it was folded.
-    """
-
-    norm: Any = None
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        skip: Any = None if self.outer_shortcut == "none" else self.outer_shortcut_of(x)
-        if self.outer_shortcut == "pre_norm":
+    def outer_shortcut_of(self, x: jax.Array) -> jax.Array:
+        skip = super().outer_shortcut_of(x)
+        if self.outer_shortcut == "pre_norm":  # the batch norm after it scales it
             scale = self.param("shortcut_scale", nn.initializers.ones, (self.features,))
             skip = skip * scale.astype(skip.dtype)
-        strided = 1 if self.stride_layer == "first" else self.layers
-        for layer in range(1, self.layers + 1):
-            stride = self.stride if layer == strided else 1
-            x = self.conv(self.features, stride=stride, name=f"conv{layer}")(x)
-            if layer == self.layers and self.outer_shortcut in ("pre_relu", "pre_norm"):
-                x = x + skip
-            x = relu(x)
-        return x + skip if self.outer_shortcut == "post_relu" else x
+        return skip
 
 
-def _added_shortcut(network):
-    """The outer shortcut that remains: the only layer of a block takes it into its kernel."""
-    folds = network.layers_per_block == 1 and network.outer_shortcut in ("pre_relu", "pre_norm")
-    return "none" if folds else network.outer_shortcut
+def _identity(x):
+    return x
 
 
 def _affine(params, stats, epsilon):
@@ -177,31 +124,31 @@ def _folded(conv, affine, shortcut=0):
     }
 
 
-def _fold_block(plain, params, stats, affine):
+def _fold_block(model, plain, params, stats, affine):
     folded = {}
-    for layer in range(1, plain.layers_per_block + 1):
+    for layer in range(1, model.layers_per_block + 1):
         conv, norm = params[f"conv{layer}"], affine(params[f"norm{layer}"], stats[f"norm{layer}"])
         shortcut = 0
-        if plain.two_streams:
+        if model.two_streams:
             shortcut = streams.shortcut_kernel(conv["kernel"], conv.get("projection"))
         folded[f"conv{layer}"] = _folded(conv, norm, shortcut)
-    scale, added = norm[0], _added_shortcut(plain)
-    if added == "pre_norm":
+    scale = norm[0]
+    if plain.outer_shortcut == "pre_norm":
         folded["shortcut_scale"] = scale
-    if added != "none" and "projection" in params:
+    if plain.outer_shortcut != "none" and "projection" in params:
         folded["projection"] = params["projection"]
-    if added != plain.outer_shortcut:
-        outer = _outer_shortcut_kernel(plain, params)
-        folded["conv1"]["kernel"] += outer * scale if plain.outer_shortcut == "pre_norm" else outer
+    if plain.outer_shortcut != model.outer_shortcut:
+        outer = _outer_shortcut_kernel(model, params)
+        folded["conv1"]["kernel"] += outer * scale if model.outer_shortcut == "pre_norm" else outer
     return folded
 
 
-def _outer_shortcut_kernel(plain, params):
+def _outer_shortcut_kernel(model, params):
     """The outer shortcut of a block of one layer, as a kernel to add to that layer's."""
     kernel = params["conv1"]["kernel"]
     if "projection" in params:
         matrix = params["projection"]["kernel"][0, 0]
     else:
-        of_stream = 2 if plain.two_streams else 1
+        of_stream = 2 if model.two_streams else 1
         matrix = jnp.eye(*(size // of_stream for size in kernel.shape[-2:]), dtype=kernel.dtype)
     return streams.at_centre(matrix, kernel.shape)

@@ -1,14 +1,15 @@
 """One network for the four families: a stem, three stages of residual blocks, a head."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from rir_jax.models import streams
-from rir_jax.models.blocks import OUTER_SHORTCUTS, ResidualBlock, projection_conv
+from rir_jax.models.blocks import OUTER_SHORTCUTS, ResidualBlock
 from rir_jax.models.layers import INITIALIZERS, Conv, GeneralizedConv, relu
 
 CHOICES = {
@@ -83,9 +84,42 @@ class Network(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         check_images(self, images)
+        parts = self._parts(train)
+        x = parts.conv(self.stem_width, name="stem_conv")(images)
+        x = relu(parts.norm(name="stem_norm")(x))
+        for stage, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True), 1):
+            for block in range(1, blocks + 1):
+                x = parts.block(
+                    width,
+                    self.layers_per_block,
+                    conv=parts.layer,
+                    projection=partial(parts.conv, kernel_size=1, use_bias=False),
+                    norm=parts.norm,
+                    stride=2 if stage > 1 and block == 1 else 1,
+                    stride_layer=self.stride_layer,
+                    two_streams=self.two_streams,
+                    shortcut=self.shortcut,
+                    outer_shortcut=self.outer_shortcut,
+                    name=f"stage{stage}_block{block}",
+                )(x)
+        return self._head(x, parts)
+
+    def _head(self, x, parts):
+        wide = jnp.promote_types(self.dtype, jnp.float32)
+        if self.head == "dense":
+            x = jnp.mean(x, axis=(1, 2), dtype=wide)
+            dense = nn.Dense(
+                self.num_classes, dtype=wide, param_dtype=self.param_dtype, name="head_dense"
+            )
+            return dense(x)
+        x = parts.head_conv(self.num_classes, kernel_size=1, name="head_conv")(x)
+        x = parts.norm(name="head_norm", dtype=wide)(x)
+        if self.head_relu:
+            x = relu(x)
+        return jnp.mean(x, axis=(1, 2))
+
+    def _parts(self, train) -> "Parts":
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        kernel_init = INITIALIZERS[self.kernel_init]
-        plain = {"use_bias": self.use_bias, "kernel_init": kernel_init, **types}
         double = all(jnp.dtype(of) == jnp.float64 for of in types.values())
         norm = partial(
             nn.BatchNorm,
@@ -95,42 +129,30 @@ class Network(nn.Module):
             force_float32_reductions=not double,  # else statistics are float32, whatever the types
             **types,
         )
-        layer: Any = partial(Conv, **plain)
+        kernel_init = INITIALIZERS[self.kernel_init]
+        conv = partial(Conv, use_bias=self.use_bias, kernel_init=kernel_init, **types)
+        layer: Any = conv
         if self.two_streams:
-            layer = partial(GeneralizedConv, shortcut=self.shortcut, **plain)
+            layer = partial(GeneralizedConv, shortcut=self.shortcut, **conv.keywords)
+        return Parts(conv, layer, conv, norm, ResidualBlock)
 
-        x = Conv(self.stem_width, name="stem_conv", **plain)(images)
-        x = relu(norm(name="stem_norm")(x))
-        for stage, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True), 1):
-            for block in range(1, blocks + 1):
-                x = ResidualBlock(
-                    width,
-                    self.layers_per_block,
-                    conv=layer,
-                    projection=partial(projection_conv, kernel_init=kernel_init, **types),
-                    norm=norm,
-                    stride=2 if stage > 1 and block == 1 else 1,
-                    stride_layer=self.stride_layer,
-                    two_streams=self.two_streams,
-                    shortcut=self.shortcut,
-                    outer_shortcut=self.outer_shortcut,
-                    name=f"stage{stage}_block{block}",
-                )(x)
-        return self._head(x, norm, plain)
 
-    def _head(self, x, norm, plain):
-        wide = jnp.promote_types(self.dtype, jnp.float32)
-        if self.head == "dense":
-            x = jnp.mean(x, axis=(1, 2), dtype=wide)
-            dense = nn.Dense(
-                self.num_classes, dtype=wide, param_dtype=self.param_dtype, name="head_dense"
-            )
-            return dense(x)
-        x = Conv(self.num_classes, kernel_size=1, name="head_conv", **plain)(x)
-        x = norm(name="head_norm", dtype=wide)(x)
-        if self.head_relu:
-            x = relu(x)
-        return jnp.mean(x, axis=(1, 2))
+class Parts(NamedTuple):
+    """The makers of a network's modules: each takes a ``name`` and returns a module.
+
+    Attributes:
+      conv: ``(features, kernel_size=)`` to an ordinary convolution, for stem and projections.
+      layer: ``(features, stride=)`` to the convolution of a layer in a block.
+      head_conv: as ``conv``, for the head.
+      norm: ``()`` to a batch norm.
+      block: a `ResidualBlock` or one like it.
+    """
+
+    conv: Callable[..., Any]
+    layer: Callable[..., Any]
+    head_conv: Callable[..., Any]
+    norm: Callable[..., Any]
+    block: Callable[..., Any]
 
 
 def shortcuts(network: Network, params: Any) -> Any:

@@ -161,3 +161,10 @@ def test_a_plain_network_refuses_what_the_network_refuses():
         plain.apply(folded, images.astype(jnp.int32))
     with pytest.raises(ValueError, match="images have shape"):
         plain.apply(folded, images[0])
+
+
+def test_a_folded_network_does_not_train():
+    images, model = _images(), _tiny()
+    plain, folded = rir_jax.fold(model, random_variables(model, images))
+    with pytest.raises(ValueError, match="train is True; allowed: False"):
+        plain.apply(folded, images, train=True)
