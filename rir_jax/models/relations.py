@@ -15,14 +15,16 @@ With some of them zero it is a layer of another family, of the width of one stre
 The functions after those do the same for the variables of whole networks.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 
 from rir_jax.models import streams
 from rir_jax.models.network import Network
-from rir_jax.models.wider import Wider
+from rir_jax.models.variables import check_variables, variable_shapes
 
 
 def cnn_layer(kernel: jax.Array) -> jax.Array:
@@ -121,9 +123,9 @@ def cnn_as_resnet_init(model: Network, variables: Any) -> tuple[Network, dict[st
     (True, (8,))
     """
     _require_family(model, "a CNN", ("none",))
-    wider = Wider(model, variables, stream="t")
-    for block in wider.block_names:
-        for layer, kernel in enumerate(wider.kernels(block), 1):
+    wider = _Wider(model, variables, stream="t")
+    for block, kernels in wider.blocks():
+        for layer, kernel in enumerate(kernels, 1):
             wider.put_layer(block, layer, cnn_layer(kernel), stream="t")
     return wider.result()
 
@@ -152,9 +154,8 @@ def resnet_as_rir(model: Network, variables: Any) -> tuple[Network, dict[str, An
     ('pre_relu', (8,))
     """
     _require_family(model, "a ResNet", ("pre_relu", "pre_norm", "post_relu"))
-    wider = Wider(model, variables, stream="r")
-    for block in wider.block_names:
-        kernels = wider.kernels(block)
+    wider = _Wider(model, variables, stream="r")
+    for block, kernels in wider.blocks():
         projected = f"params/{block}/conv1/projection" in wider.target  # and left at zero
         filters = resnet_block(*kernels) if projected else residual_branch(*kernels)
         for layer, kernel in enumerate(filters, 1):
@@ -191,9 +192,8 @@ def resnet_as_resnet_init(model: Network, variables: Any) -> tuple[Network, dict
     _require_family(model, "a ResNet", ("pre_relu", "pre_norm"))
     if model.shortcut != "zero_pad":
         raise ValueError(f"shortcut is {model.shortcut!r}; allowed: 'zero_pad'")
-    wider = Wider(model, variables, stream="r", outer_shortcut="none")
-    for block in wider.block_names:
-        kernels = wider.kernels(block)
+    wider = _Wider(model, variables, stream="r", outer_shortcut="none")
+    for block, kernels in wider.blocks():
         last = len(kernels)
         scale, shift = wider.folded_norm(block, last)
         if model.outer_shortcut == "pre_relu":
@@ -224,3 +224,90 @@ def _require_family(model, family, outer_shortcuts):
     if model.outer_shortcut not in outer_shortcuts:
         allowed = ", ".join(map(repr, outer_shortcuts))
         raise ValueError(f"outer_shortcut is {model.outer_shortcut!r}; allowed: {allowed}")
+
+
+class _Wider:
+    """Builds a network of two streams that holds one of a single stream on ``stream``.
+
+    All weights start at zero; stem, head and projections of outer shortcuts are copied, and the
+    caller fills the blocks. Entries are named ``"params/stage1_block1/conv1/kernel"``.
+    """
+
+    def __init__(self, model: Network, variables: Any, stream: str, **fields: Any):
+        check_variables(model, variables)
+        self.source = _flat({name: variables[name] for name in ("params", "batch_stats")})
+        self.epsilon = model.norm_epsilon
+        self.model = model.clone(
+            two_streams=True,
+            stem_width=2 * model.stem_width,
+            widths=tuple(2 * width for width in model.widths),
+            **fields,
+        )
+        channels = self.source["params/stem_conv/kernel"].shape[2]
+        shapes = _flat(variable_shapes(self.model, channels))
+        fill = {"scale": 1, "var": 1}
+        self.target = {
+            name: jnp.full(leaf.shape, fill.get(name.split("/")[-1], 0), leaf.dtype)
+            for name, leaf in shapes.items()
+        }
+        self._put_ends(stream)
+
+    def blocks(self) -> Iterator[tuple[str, list[jax.Array]]]:
+        """The name of each block, with the kernels of its layers in their order."""
+        layers = range(1, self.model.layers_per_block + 1)
+        for name in sorted({path.split("/")[1] for path in self.source}):
+            if name.startswith("stage"):
+                yield name, [self.source[f"params/{name}/conv{layer}/kernel"] for layer in layers]
+
+    def folded_norm(self, block: str, layer: int) -> tuple[jax.Array, jax.Array]:
+        """A layer's batch norm and bias as ``scale * x + shift``: both, ``[C]``."""
+        names = _norm_names(f"{block}/norm{layer}")
+        bias, scale, mean, var = (self.source[name] for name in names)
+        scale = scale * jax.lax.rsqrt(var + self.epsilon)
+        conv_bias = self.source.get(f"params/{block}/conv{layer}/bias", 0)
+        return scale, bias + scale * (conv_bias - mean)
+
+    def put_layer(self, block: str, layer: int, kernel: jax.Array, stream: str) -> None:
+        """Puts a layer's filters, and its bias and batch norm on one stream."""
+        self.target[f"params/{block}/conv{layer}/kernel"] = kernel
+        self._put_vectors(f"{block}/conv{layer}", f"{block}/norm{layer}", stream)
+
+    def put_identity_norm(self, block: str, layer: int, bias: Any = 0) -> None:
+        """Puts a batch norm that, on the residual stream in inference, only adds a bias."""
+        for name, value in (("scale", (1 + self.epsilon) ** 0.5), ("bias", bias)):
+            self._put(f"params/{block}/norm{layer}/{name}", "r", value)
+
+    def result(self) -> tuple[Network, dict[str, Any]]:
+        """The network and its variables."""
+        return self.model, flax.traverse_util.unflatten_dict(self.target, sep="/")
+
+    def _put_ends(self, stream):
+        self._put("params/stem_conv/kernel", stream, self.source["params/stem_conv/kernel"])
+        self._put_vectors("stem_conv", "stem_norm", stream)
+        for name, value in self.source.items():
+            if name.endswith("projection/kernel") or "/head_" in name:
+                self.target[name] = value
+        head = f"params/head_{self.model.head}/kernel"  # reads from one stream
+        width = self.source[head].shape[-2]
+        pads = [(0, 0)] * (self.source[head].ndim - 2)
+        pads += [(0, width) if stream == "r" else (width, 0), (0, 0)]
+        self.target[head] = jnp.pad(self.source[head], pads)
+
+    def _put_vectors(self, conv, norm, stream):
+        for name in (f"params/{conv}/bias", *_norm_names(norm)):
+            if name in self.source:
+                self._put(name, stream, self.source[name])
+
+    def _put(self, name, stream, value):
+        whole = self.target[name]
+        half = streams.half(stream, whole.shape[-1] // 2)
+        self.target[name] = whole.at[..., half].set(value)
+
+
+def _norm_names(norm):
+    names = [f"params/{norm}/bias", f"params/{norm}/scale"]
+    return [*names, f"batch_stats/{norm}/mean", f"batch_stats/{norm}/var"]
+
+
+def _flat(tree):
+    return flax.traverse_util.flatten_dict(tree, sep="/")
