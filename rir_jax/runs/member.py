@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 
 from rir_jax import config as configs
@@ -18,91 +19,68 @@ from rir_jax.training.step import TrainState
 
 
 class Member:
-    """One seed of a run: its checkpoints, metrics, curves and summary.
-
-    Args:
-      setup: of the run.
-      folder: of this seed, entered.
-      seed: which.
+    """One seed of a run: its checkpoints, metrics, curves and summary. Made by `restore`.
 
     Attributes:
-      seed: which.
+      seed: the member's random seed.
       first: the step that it went on from.
       step: the last step that it is known to have taken.
     """
 
-    def __init__(self, setup: Setup, folder: Workdir, seed: int):
-        self.seed = seed
-        self._config = configs.of_seed(setup.config, seed)
-        self._setup, self._folder = setup, folder
+    def __init__(
+        self,
+        setup: Setup,
+        folder: Workdir,
+        config: ml_collections.ConfigDict,
+        checkpoints: Checkpoints,
+        step: int,
+        notes: dict[str, Any],
+    ):
+        self.seed, self.first, self.step = config.seed, step, step
+        self._setup, self._folder, self._config = setup, folder, config
         self._per_epoch = setup.engine.batches.steps_per_epoch
-        self._checkpoints = Checkpoints(folder / "checkpoints", self._config.checkpoint.keep)
+        self._checkpoints = checkpoints
+        self._clock = {"seconds": 0.0, "timed_seconds": 0.0, "timed_images": 0, **notes["clock"]}
+        self._log = MetricsLog(folder, notes["records"], step)
+        self._intervals = Intervals(
+            config.train.log_every_steps, self._per_epoch, notes["open_interval"]
+        )
 
-    def restore(self) -> TrainState:
-        """The state of its newest intact checkpoint, or a fresh one, which is then saved.
+    @classmethod
+    def restore(cls, setup: Setup, folder: Workdir, seed: int) -> tuple["Member", TrainState]:
+        """The member of a seed, as of its newest intact checkpoint, or a fresh one.
+
+        A fresh one is saved at once, so that from then on missing checkpoints mean lost ones.
+
+        Args:
+          setup: of the run.
+          folder: of this seed, entered.
+          seed: the member's random seed.
+
+        Returns:
+          The member and its state.
 
         Raises:
           InputError: the checkpoints are of another config.
           RunError: they are damaged or lost, or the first could not be written.
         """
-        state, notes = self._read() or self._start()
+        config = configs.of_seed(setup.config, seed)
+        checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep)
+        restored = _read(checkpoints, config, setup.engine)
+        if restored is None:
+            restored = _start(checkpoints, config, setup, folder)
+        state, notes = restored
         if is_main_process():
-            self._folder.write_config(self._config)
-        self.first = self.step = int(state.step)
-        self._clock = {"seconds": 0.0, "timed_seconds": 0.0, "timed_images": 0, **notes["clock"]}
-        self._log = MetricsLog(self._folder, notes["records"], self.step)
-        self._intervals = Intervals(
-            self._config.train.log_every_steps, self._per_epoch, notes["open_interval"]
-        )
-        if self.step == 0:
-            augment = self._config.augment
-            images = self._setup.dataset.train.images
-            examples = example_images(images, augment.crop_padding, augment.flip, self.seed)
-            self._log.describe(configs.flatten(self._config), examples)
-        return state
+            folder.write_config(config)
+        member = cls(setup, folder, config, checkpoints, int(state.step), notes)
+        if member.step == 0:
+            member._describe()
+        return member, state
 
-    def _read(self):
-        def abstract_state(notes):
-            check_same(self._config, notes["config"], f"a checkpoint in {self._checkpoints.folder}")
-            return self._setup.engine.abstract_state()
-
-        self._checkpoints.clear_leftovers()
-        restored = self._checkpoints.restore(abstract_state)
-        agree_equal(-1 if restored is None else int(restored[0].step), "the newest checkpoint")
-        if restored is not None:
-            self._checkpoints.set_aside_after(int(restored[0].step))
-        return restored
-
-    def _start(self):
-        if read_metrics(self._folder):
-            raise RunError(
-                f"workdir {self._folder.path} has metrics but no checkpoint; put its "
-                "checkpoints back, or move it away to start over"
-            )
-        # A checkpoint at step 0, so that from here on their absence means they were lost.
-        state = self._setup.engine.init(self.seed)
-        notes = self._notes({"loss": [], "accuracy": []}, {}, [])
-        self._checkpoints.save(state, notes)
-        self._checkpoints.wait()
-        return state, notes
-
-    def _notes(self, open_interval, clock, records):
-        """What a checkpoint says besides the state: to go on exactly, and to use the network."""
-        dataset = self._setup.dataset
-        return {
-            "config": configs.flatten(self._config),
-            "records": records,
-            "open_interval": open_interval,
-            "clock": clock,
-            "dataset": {
-                "name": dataset.name,
-                "num_train_images": len(dataset.train),
-                "image_shape": list(dataset.image_shape),
-                "class_names": list(dataset.class_names),
-                "mean": dataset.mean.tolist(),
-                "std": dataset.std.tolist(),
-            },
-        }
+    def _describe(self):
+        augment, images = self._config.augment, self._setup.dataset.train.images
+        examples = example_images(images, augment.crop_padding, augment.flip, self.seed)
+        self._log.describe(configs.flatten(self._config), examples)
 
     def log_training(self, step: int, losses: np.ndarray, accuracies: np.ndarray, rate) -> None:
         """Takes the metrics of the steps that led to ``step``, and the images per second.
@@ -142,9 +120,12 @@ class Member:
         """
         self._log.flush()
         _check_finite(state)
-        notes = self._notes(
-            self._intervals.open_interval, self._since_start(clock), list(self._log.records)
-        )
+        changing = {
+            "records": list(self._log.records),
+            "open_interval": self._intervals.open_interval,
+            "clock": self._since_start(clock),
+        }
+        notes = _lasting_notes(self._config, self._setup.dataset) | changing
         self._checkpoints.save(state, notes)
 
     def _since_start(self, clock):
@@ -191,6 +172,48 @@ class Member:
         if is_main_process():
             self._folder.write_json("summary.json", summary)
         return summary
+
+
+def _read(checkpoints, config, engine):
+    def abstract_state(notes):
+        check_same(config, notes["config"], f"a checkpoint in {checkpoints.folder}")
+        return engine.abstract_state()
+
+    checkpoints.clear_leftovers()
+    restored = checkpoints.restore(abstract_state)
+    agree_equal(-1 if restored is None else int(restored[0].step), "the newest checkpoint")
+    if restored is not None:
+        checkpoints.set_aside_after(int(restored[0].step))
+    return restored
+
+
+def _start(checkpoints, config, setup, folder):
+    if read_metrics(folder):
+        raise RunError(
+            f"workdir {folder.path} has metrics but no checkpoint; put its "
+            "checkpoints back, or move it away to start over"
+        )
+    state = setup.engine.init(config.seed)
+    notes = _lasting_notes(config, setup.dataset)
+    notes |= {"records": [], "open_interval": None, "clock": {}}
+    checkpoints.save(state, notes)
+    checkpoints.wait()
+    return state, notes
+
+
+def _lasting_notes(config, dataset):
+    """What every checkpoint of a run says besides its state: what it is of, and how to use it."""
+    return {
+        "config": configs.flatten(config),
+        "dataset": {
+            "name": dataset.name,
+            "num_train_images": len(dataset.train),
+            "image_shape": list(dataset.image_shape),
+            "class_names": list(dataset.class_names),
+            "mean": dataset.mean.tolist(),
+            "std": dataset.std.tolist(),
+        },
+    }
 
 
 def _check_finite(state):

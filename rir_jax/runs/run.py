@@ -45,7 +45,7 @@ class Run:
 
     Args:
       setup: whose engine trains as many seeds at once as there are folders.
-      folders: by seed, entered. Seeds that are further than others wait for them.
+      folders: one opened folder per seed; a seed that is ahead waits for the others.
       stop: says when to stop early.
       label: put before the progress that is shown.
 
@@ -59,8 +59,9 @@ class Run:
     ):
         self._setup, self._engine, self._config = setup, setup.engine, setup.config
         self._per_epoch = self._engine.batches.steps_per_epoch
-        self._members = [Member(setup, folder, seed) for seed, folder in folders.items()]
-        self._state = self._engine.stack(*[member.restore() for member in self._members])
+        restored = [Member.restore(setup, folder, seed) for seed, folder in folders.items()]
+        self._members = [member for member, _ in restored]
+        self._state = self._engine.stack(*[state for _, state in restored])
         seeds = np.array(list(folders), np.uint32)
         self._seeds = seeds if len(seeds) > 1 else seeds[0]
         self._step = min(member.step for member in self._members)

@@ -98,15 +98,12 @@ def build_engine(
 ) -> tuple[Engine, Any]:
     """The programs of a run, from the config and the data's shapes; and the schedule."""
     batches = Batches(
-        config.train.batch_size,
-        num_images,
-        tuple(image_shape),
-        config.augment.crop_padding,
-        config.augment.flip,
-        mesh,
-        config.augment.mixup,
-        config.augment.cutmix,
-        num_classes,
+        size=config.train.batch_size,
+        num_images=num_images,
+        image_shape=tuple(image_shape),
+        mesh=mesh,
+        num_classes=num_classes,
+        **config.augment.to_dict(),
     )
     model = build_model(config, num_classes)
     optimizer, schedule = build_optimizer(config, model, batches.steps_per_epoch)
@@ -114,9 +111,9 @@ def build_engine(
         model,
         optimizer,
         batches,
-        num_seeds,
-        config.train.label_smoothing,
-        config.train.average_decay,
+        num_seeds=num_seeds,
+        label_smoothing=config.train.label_smoothing,
+        average_decay=config.train.average_decay,
     )
     return engine, schedule
 
