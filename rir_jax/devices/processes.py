@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from rir_jax.errors import InputError, RunError
@@ -127,9 +128,18 @@ def share(values: Sequence[float]) -> np.ndarray | jax.Array:
     return gather(jax.make_array_from_callback(shape, sharding, lambda index: own))
 
 
+def gather(number: int) -> list[int]:
+    """A number of each process, below 2**31, in their order. Waits for them.
+
+    >>> gather(7)
+    [7]
+    """
+    return multihost_utils.process_allgather(np.int32(number)).tolist()
+
+
 def agree_all(fact: bool) -> bool:
     """Whether something holds in all processes. Waits for them."""
-    return bool(np.asarray(share([fact])).all())
+    return all(gather(fact))
 
 
 def agree_equal(number: int, what: str) -> None:
@@ -138,9 +148,9 @@ def agree_equal(number: int, what: str) -> None:
     Raises:
       RunError: they have not, with ``what`` it is.
     """
-    found = np.asarray(share([number])).ravel()
-    if (found != found[0]).any():
-        numbers = ", ".join(f"{value:.0f}" for value in found)
+    found = gather(number)
+    if len(set(found)) > 1:
+        numbers = ", ".join(map(str, found))
         raise RunError(f"the processes do not see the same of {what}: {numbers}")
 
 

@@ -4,7 +4,6 @@ import contextlib
 from typing import Any
 
 import ml_collections
-import numpy as np
 from etils import epath
 
 from rir_jax import config as configs
@@ -100,14 +99,13 @@ class Workdir:
 
     def _agree(self, config, failure):
         """Raises in every process if it failed in one, or if they are not of one run."""
-        fingerprint = bytes.fromhex(files.digest_of_json(configs.flatten(config))[:6])
-        # Small numbers, as exact in float32 as they are.
-        shared = np.asarray(processes.share([failure is None, *fingerprint]))
+        opened = processes.agree_all(failure is None)
         if failure is not None:
             raise failure
-        if not shared[:, 0].all():
+        if not opened:
             raise InputError(f"workdir {self.path}: refused by process 0, which says why")
-        if (shared[:, 1:] != shared[0, 1:]).any():
+        fingerprint = int(files.digest_of_json(configs.flatten(config))[:7], 16)
+        if len(set(processes.gather(fingerprint))) > 1:
             raise InputError("the processes were given different configs; allowed: one for all")
         if not self.path.exists():
             raise InputError(

@@ -71,21 +71,35 @@ def test_processes_that_are_not_joined_are_told_how(monkeypatch):
         processes.check_joined()
 
 
-def test_findings_that_differ_are_told_of(monkeypatch):
-    monkeypatch.setattr(processes, "share", lambda values: np.array([[44.0], [22.0]]))
-    with pytest.raises(RunError, match="do not see the same of the newest checkpoint: 44, 22"):
-        processes.agree_equal(44, "the newest checkpoint")
+def _of_two(monkeypatch, *others):
+    """Lets gathers see another process, whose numbers differ from ours by ``others``, in turn."""
+    differences = iter(others)
+    monkeypatch.setattr(
+        processes.multihost_utils,
+        "process_allgather",
+        lambda own: np.stack([own, own + own.dtype.type(next(differences))]),
+    )
+
+
+# As float32, the last two would be equal.
+@pytest.mark.parametrize("step", [44, 2**24, 2**31 - 2])
+def test_findings_that_differ_are_told_of(step, monkeypatch):
+    _of_two(monkeypatch, 0, 1)
+    processes.agree_equal(step, "the newest checkpoint")
+    message = f"do not see the same of the newest checkpoint: {step}, {step + 1}"
+    with pytest.raises(RunError, match=message):
+        processes.agree_equal(step, "the newest checkpoint")
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("differences", "message"),
     [
-        ([[1, 1, 2, 3], [1, 1, 2, 4]], "the processes were given different configs"),
-        ([[0, 1, 2, 3], [1, 1, 2, 3]], "refused by process 0, which says why"),
+        ([0, 1], "the processes were given different configs"),
+        ([-1], "refused by process 0, which says why"),
     ],
 )
-def test_a_workdir_is_opened_by_all_or_none(told, message, monkeypatch, tmp_path):
-    monkeypatch.setattr(processes, "share", lambda values: np.array(told, float))
+def test_a_workdir_is_opened_by_all_or_none(differences, message, monkeypatch, tmp_path):
+    _of_two(monkeypatch, *differences)
     with pytest.raises(InputError, match=message), Workdir(tmp_path).open(tiny_config()):
         pass
 
