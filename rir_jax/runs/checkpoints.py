@@ -24,6 +24,10 @@ from rir_jax.errors import InputError, RunError
 from rir_jax.files import digest_of_array, digest_of_json, is_remote
 
 _log = logging.getLogger(__name__)
+FORMAT = 1
+"""What the notes and the state of a checkpoint look like. It is in the notes, whose digest is read
+alike in all formats; notes without it are of format 1."""
+
 _TRASH = ".trash"  # ends the name of a checkpoint that is being deleted
 
 
@@ -55,7 +59,7 @@ class Checkpoints:
         if step == self._newest:
             return
         self.wait()
-        notes = {**notes, "digests": digests(state)}
+        notes = {"format": FORMAT, **notes, "digests": digests(state)}
         notes["digest_of_notes"] = digest_of_json(notes)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
@@ -114,6 +118,7 @@ class Checkpoints:
             an InputError that it raises is passed on.
 
         Raises:
+          InputError: the newest is of another version's format.
           RunError: there are checkpoints, and all of them are damaged.
         """
         steps = self.steps()
@@ -171,6 +176,7 @@ class Checkpoints:
             notes = dict(notes.notes)
             if notes.pop("digest_of_notes", None) != digest_of_json(notes):
                 raise ValueError("its notes do not match their digest")
+            _check_format(path, notes.pop("format", 1))
             items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state(notes)))
             state = reader.restore(path, args=items).state
         expected, found = notes.pop("digests"), digests(state)
@@ -197,6 +203,15 @@ class Checkpoints:
                 f"{_reason(error)}; what was saved before is intact: run the same command again "
                 "once it can"
             ) from error
+
+
+def _check_format(path, found):
+    if found != FORMAT:
+        age = "an older" if found < FORMAT else "a newer"
+        raise InputError(
+            f"checkpoint {path} has format {found}, of {age} version of rir_jax; allowed: {FORMAT} "
+            "(the version that wrote it goes on with it)"
+        )
 
 
 def _reason(error):

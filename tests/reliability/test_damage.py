@@ -1,5 +1,6 @@
 """A damaged newest checkpoint: named in a warning, set aside, and the run is exact all the same."""
 
+import json
 import logging
 import pathlib
 import shutil
@@ -8,6 +9,7 @@ import jax
 import pytest
 
 from rir_jax.errors import InputError, RunError
+from rir_jax.files import digest_of_json
 from rir_jax.runs import checkpoints
 from rir_jax.runs.workdir import Workdir
 from tools.harness import differences, records_of, state_of, steps_of, tiny_config
@@ -182,3 +184,34 @@ def test_what_a_kill_left_half_written_is_cleared_away(workdir, reference, go):
     assert not left.exists()
     assert not trash.exists()
     assert differences(reference, workdir) == []
+
+
+@pytest.mark.parametrize(("theirs", "ours", "age"), [(2, 1, "a newer"), (1, 2, "an older")])
+def test_another_format_is_called_so_and_not_damaged(
+    theirs, ours, age, half_done, tmp_path, monkeypatch
+):
+    folder, state = tmp_path / "run/checkpoints", state_of(half_done)
+    monkeypatch.setattr(checkpoints, "FORMAT", theirs)
+    _save(folder, state)
+    monkeypatch.setattr(checkpoints, "FORMAT", ours)
+    with pytest.raises(InputError, match=f"has format {theirs}, of {age} version of rir_jax; allo"):
+        checkpoints.Checkpoints(folder).restore(lambda notes: state)
+    assert steps_of(folder.parent) == [44]
+
+
+def test_checkpoints_without_a_format_are_read_as_the_first(half_done, tmp_path):
+    folder, state = tmp_path / "run/checkpoints", state_of(half_done)
+    _save(folder, state)
+    path = folder / "44/notes/metadata"
+    notes = json.loads(path.read_text())
+    del notes["format"], notes["digest_of_notes"]
+    path.write_text(json.dumps({**notes, "digest_of_notes": digest_of_json(notes)}))
+    restored, found = checkpoints.Checkpoints(folder).restore(lambda notes: state)
+    assert _bytes(restored) == _bytes(state)
+    assert found == {"records": []}
+
+
+def _save(folder, state):
+    store = checkpoints.Checkpoints(folder)
+    store.save(state, {"records": []})
+    store.close()
