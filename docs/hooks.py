@@ -2,8 +2,9 @@
 
 ``{{ source rir_jax.models.layers.GeneralizedConv.applied_kernel }}`` on a line of its own is the
 code of that object as it is now, without its docstring. ``{{ report small/depth }}`` is what
-experiments/results has under that name, with its pictures. Links to files outside of docs/, which
-work where the repository is read, become their names.
+experiments/results has under that name, with its pictures. ``{{ config_fields }}`` is a table of
+all fields of the config. Links to files outside of docs/, which work where the repository is read,
+become their names.
 """
 
 import ast
@@ -35,6 +36,7 @@ def on_page_markdown(markdown, page, **_):
 
     markdown = re.sub(r"\[([^\]]+)\]\((\.\./[^)]+)\)", unlink, markdown)
     markdown = re.sub(r"^\{\{ report ([\w/]+) \}\}$", _report, markdown, flags=re.MULTILINE)
+    markdown = re.sub(r"^\{\{ config_fields \}\}$", _fields, markdown, flags=re.MULTILINE)
     return re.sub(r"^\{\{ source ([\w.]+) \}\}$", _fenced, markdown, flags=re.MULTILINE)
 
 
@@ -42,6 +44,17 @@ def _report(match):
     """A report without its title, for a page beside the folder of results."""
     _, text = (RESULTS / match[1] / "table.md").read_text().split("\n", 1)
     return text.replace("](", f"](results/{match[1]}/").strip()
+
+
+def _fields(_):
+    from rir_jax.config import FIELDS
+
+    rows = ["| field | type | default | meaning | allowed |", "|---|---|---|---|---|"]
+    for path, field in FIELDS.items():
+        default = "unset" if field.default is None else f"`{field.default!r}`"
+        name = field.type.__name__
+        rows.append(f"| `{path}` | {name} | {default} | {field.doc} | {field.allowed} |")
+    return "\n".join(rows)
 
 
 def _fenced(match):

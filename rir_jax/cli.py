@@ -3,15 +3,17 @@
 import logging
 import os
 import re
+import runpy
 import sys
 import threading
 import traceback
 from collections.abc import Callable
 
 import absl.logging
+import ml_collections
 from absl import flags
 
-from rir_jax.config import FIELDS, parse_text
+from rir_jax import config as configs
 from rir_jax.errors import InputError, RunError
 from rir_jax.files import cache_root
 
@@ -24,11 +26,12 @@ def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
     """
     if any(argument in ("--help", "-h") for argument in sys.argv[1:]):
         print(f"{sys.modules['__main__'].__doc__}\n{values.get_help()}")
+        if "config" in values:
+            print(f"\n\nFields of the config:\n{configs.describe_fields()}")
         return
-    arguments = _parse(sys.argv, values)[1:]
     _log_ours_only()
     try:
-        main(arguments)
+        main(parse(sys.argv, values)[1:])
     except InputError as error:
         _fail(error, 2)
     except RunError as error:
@@ -67,51 +70,84 @@ def _hush_orbax():
     sys.unraisablehook = lambda a: None if is_orbax(a.exc_traceback) else unraisable(a)
 
 
-def _parse(argv, values):
-    try:
-        _check_config_fields(argv)
-        return values(argv)
-    except InputError as error:
-        _fail(error, 2)
-    except Exception as error:  # config_flags raises anything, from KeyError to a SyntaxError
-        _fail(_one_line(error), 2)
+class ConfigFlag(flags.Flag):
+    """``--config=FILE``, with the fields that ``--config.FIELD=VALUE`` sets in it.
+
+    Attributes:
+      fields: names of fields and texts of their values, in the order given.
+    """
+
+    fields: list[tuple[str, str]]
+
+    def __init__(self):
+        what = "Python file with a get_config(); --config.FIELD=VALUE sets a field."
+        super().__init__(flags.ArgumentParser(), None, "config", None, what)
+        self.fields = []
+
+    def load(self) -> ml_collections.ConfigDict:
+        """The config.
+
+        Raises:
+          InputError: there is none, its file cannot be read or fails, or a field or value is not
+            allowed.
+        """
+        if not self.value:
+            raise InputError("--config is missing; see --help")
+        try:
+            config = runpy.run_path(self.value).get("get_config", lambda: None)()
+        except Exception as error:  # the file is Python: anything
+            raise InputError(f"--config={self.value}: {_one_line(error)}") from None
+        if not isinstance(config, ml_collections.ConfigDict):
+            raise InputError(
+                f"--config={self.value} gives no config; allowed: a Python file with a "
+                "get_config() that returns a ConfigDict"
+            )
+        texts = dict(self.fields)  # of a field given twice, the last value counts
+        given = {path: configs.parse_text(path, text) for path, text in texts.items()}
+        return configs.from_flat(configs.flatten(config) | given)
 
 
-def _check_config_fields(argv):
-    """Refuses ``--config.FIELD=VALUE`` of no field, or with a value that is not allowed."""
-    given = set()
-    for argument, following in zip(argv[1:], [*argv[2:], ""], strict=False):
-        if argument == "--":
-            return
-        match = re.match(r"--?(no)?config\.([^=]+)(?:=(.*))?", argument, re.DOTALL)
-        if match is None:
-            continue
-        negated, path, value = match.groups()
-        is_flag = path in FIELDS and FIELDS[path].type is bool
-        if value is None:
-            value = ("false" if negated else "true") if is_flag else following
-        parse_text(path, value.lower() if is_flag else value)
-        if path in given and FIELDS[path].type is tuple:  # config_flags would join the two
-            raise InputError(f"{path} is given twice; allowed: once")
-        given.add(path)
+def define_config(values: flags.FlagValues) -> ConfigFlag:
+    """Adds ``--config`` to the flags of a command; `parse` knows its fields."""
+    flag = ConfigFlag()
+    flags.DEFINE_flag(flag, values)
+    return flag
 
 
-def loaded_config(flag: flags.FlagHolder):
-    """The config that a config flag holds.
+def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
+    """Sets flags from a command line.
+
+    Returns:
+      The command and the arguments that are no flags.
 
     Raises:
-      InputError: none was given, or its file cannot be read or fails.
+      InputError: a flag that is unknown, or a value that it does not take.
     """
-    if not flag.present:
-        raise InputError(f"--{flag.name} is missing; see --help")
+    if "config" in values:
+        argv, values["config"].fields = _without_fields(argv)  # type: ignore[attr-defined]
     try:
-        config = flag.value
-        config.to_dict()  # config_flags reports a file that it could not load on first use
-    except FileNotFoundError as error:
-        raise InputError(f"--{flag.name}: {error}") from None
-    except Exception as error:  # the file is Python: anything
-        raise InputError(_one_line(error.__cause__ or error)) from None
-    return config
+        return values(argv)
+    except flags.Error as error:
+        raise InputError(_one_line(error)) from None
+
+
+def _without_fields(argv):
+    """A command line without ``--config.FIELD=VALUE``, and those as pairs of texts."""
+    rest, fields = [], []
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument == "--":
+            return [*rest, argument, *arguments], fields
+        match = re.fullmatch(r"--?(no)?config\.([^=]*)(?:=(.*))?", argument, re.DOTALL)
+        negated, path, text = match.groups() if match else (None, None, None)
+        is_flag = path in configs.FIELDS and configs.FIELDS[path].type is bool
+        if match is None or (negated and not is_flag):
+            rest.append(argument)
+            continue
+        if text is None:
+            text = str(not negated) if is_flag else next(arguments, "")
+        fields.append((path, text))
+    return rest, fields
 
 
 def _fail(message, code):

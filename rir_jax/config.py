@@ -26,28 +26,38 @@ class Field:
     Attributes:
       type: of its values; a float field takes whole numbers too.
       default: its value when a config does not set it; None for "unset", where that is allowed.
-      allowed: in words, for error messages.
+      doc: what it means, in a line.
+      allowed: its values in words, for error messages.
       check: whether a value of the right type is allowed.
     """
 
     type: type
     default: Any
+    doc: str
     allowed: str
     check: Callable[[Any], bool] = lambda value: True
 
 
-def _whole(default, low=1, high=2**31 - 1):
+def _whole(default, doc, low=1, high=2**31 - 1):
     allowed = f"a whole number from {low} to {high}"
-    return Field(int, default, allowed, lambda value: low <= value <= high)
+    return Field(int, default, doc, allowed, lambda value: low <= value <= high)
 
 
-def _choice(default, choices):
-    return Field(str, default, ", ".join(sorted(choices)), lambda value: value in choices)
+def _choice(default, choices, doc):
+    return Field(str, default, doc, ", ".join(sorted(choices)), lambda value: value in choices)
 
 
-def _number(default, allowed, check):
+def _number(default, doc, allowed, check):
     largest = 3e38  # of what float32 holds, in which they are computed with; and no nan
-    return Field(float, default, allowed, lambda value: abs(value) <= largest and check(value))
+    return Field(float, default, doc, allowed, lambda value: abs(value) <= largest and check(value))
+
+
+def _flag(default, doc):
+    return Field(bool, default, doc, "True or False")
+
+
+def _widths(doc):
+    return Field(tuple, None, doc, "a tuple of whole numbers of 1 or more, such as (16, 32, 64)")
 
 
 def _increasing(values):
@@ -55,75 +65,163 @@ def _increasing(values):
     return whole and all(a < b for a, b in zip((0, *values), values, strict=False))
 
 
-def _flag(default):
-    return Field(bool, default, "True or False")
-
-
-_WIDTHS = Field(tuple, None, "a tuple of whole numbers of 1 or more, such as (16, 32, 64)")
-
 FIELDS: dict[str, Field] = {
-    "seed": _whole(0, low=0, high=2**32 - 1),
-    "num_seeds": _whole(1, high=1000),
-    "compute_dtype": _choice(None, ("float32", "bfloat16")),
-    # Which network. Fields left unset are as the name says.
-    "model.name": _choice("rir18_wide", zoo.list_models()),
-    "model.two_streams": _flag(None),
-    "model.outer_shortcut": _choice(None, network.CHOICES["outer_shortcut"]),
-    "model.stem_width": _whole(None),
-    "model.widths": _WIDTHS,
-    "model.blocks": _WIDTHS,
-    "model.layers_per_block": _whole(None, high=1000),
-    "model.shortcut": _choice(None, network.CHOICES["shortcut"]),
-    "model.stride_layer": _choice(None, network.CHOICES["stride_layer"]),
-    "model.head": _choice(None, network.CHOICES["head"]),
-    "model.head_relu": _flag(None),
-    "model.use_bias": _flag(None),
-    "model.kernel_init": _choice(None, network.CHOICES["kernel_init"]),
-    "model.norm_momentum": _number(None, "0 <= momentum < 1", lambda value: 0 <= value < 1),
-    "model.norm_epsilon": _number(None, "1e-12 to 1", lambda value: 1e-12 <= value <= 1),
+    "seed": _whole(
+        0,
+        "random seed of the weights, the order of the images and their augmentation",
+        low=0,
+        high=2**32 - 1,
+    ),
+    "num_seeds": _whole(
+        1, "networks to train, of seed, seed + 1, ..., each in a folder of its own", high=1000
+    ),
+    "compute_dtype": _choice(
+        None,
+        ("float32", "bfloat16"),
+        "type of the computation; unset: float32 on a CPU, bfloat16 elsewhere",
+    ),
+    "model.name": _choice(
+        "rir18_wide", zoo.list_models(), "the network; it sets the fields of model that are unset"
+    ),
+    "model.two_streams": _flag(None, "a residual and a transient stream in place of one"),
+    "model.outer_shortcut": _choice(
+        None, network.CHOICES["outer_shortcut"], "where a block's shortcut is added"
+    ),
+    "model.stem_width": _whole(None, "channels of the first convolution"),
+    "model.widths": _widths("channels of each stage, both streams together"),
+    "model.blocks": _widths("residual blocks of each stage"),
+    "model.layers_per_block": _whole(None, "layers of a residual block", high=1000),
+    "model.shortcut": _choice(
+        None, network.CHOICES["shortcut"], "the shortcuts where the shape changes"
+    ),
+    "model.stride_layer": _choice(
+        None, network.CHOICES["stride_layer"], "the layer of a block that has its stride"
+    ),
+    "model.head": _choice(
+        None,
+        network.CHOICES["head"],
+        "1x1 convolution, batch norm and pooling, or pooling and a dense layer",
+    ),
+    "model.head_relu": _flag(None, "a ReLU after the batch norm of a 'conv' head"),
+    "model.use_bias": _flag(None, "biases in the convolutions"),
+    "model.kernel_init": _choice(
+        None, network.CHOICES["kernel_init"], "initialization of the kernels: He et al. or Glorot"
+    ),
+    "model.norm_momentum": _number(
+        None,
+        "part of the running statistics that a batch norm keeps in a step",
+        "0 <= momentum < 1",
+        lambda value: 0 <= value < 1,
+    ),
+    "model.norm_epsilon": _number(
+        None,
+        "what batch norms add to the variance",
+        "1e-12 to 1",
+        lambda value: 1e-12 <= value <= 1,
+    ),
     "dataset.name": Field(
         str,
         "cifar10",
+        "the data set",
         "'digits' or the name of a TFDS set",
         lambda value: re.fullmatch(r"[A-Za-z0-9_]{1,100}", value) is not None,
     ),
     "dataset.data_dir": Field(
-        str, None, "a folder of prepared TFDS sets", lambda value: value and "\0" not in value
+        str,
+        None,
+        "where prepared sets are; unset: where TFDS keeps them",
+        "a folder of prepared TFDS sets",
+        lambda value: value and "\0" not in value,
     ),
     "dataset.validation_fraction": _number(
-        0.0, "a part of the training set, 0 <= fraction < 1", lambda value: 0 <= value < 1
+        0.0,
+        "held out of the training set and reported on in place of the test split",
+        "a part of the training set, 0 <= fraction < 1",
+        lambda value: 0 <= value < 1,
     ),
-    "dataset.num_train": _whole(None),
-    "dataset.num_test": _whole(None),
-    "augment.crop_padding": _whole(4, low=0, high=1024),
-    "augment.flip": _flag(True),
-    "augment.mixup": _number(0.0, "0 (none) to 100", lambda value: 0 <= value <= 100),
-    "augment.cutmix": _number(0.0, "0 (none) to 100", lambda value: 0 <= value <= 100),
-    "train.batch_size": _whole(500),
-    "train.epochs": _whole(82, high=1_000_000),
-    "train.log_every_steps": _whole(50),
-    "train.label_smoothing": _number(0.0, "0 <= part < 1", lambda value: 0 <= value < 1),
-    "train.average_decay": _number(0.0, "0 (no average) <= decay < 1", lambda v: 0 <= v < 1),
+    "dataset.num_train": _whole(None, "training images to use; unset: all"),
+    "dataset.num_test": _whole(None, "test images to use; unset: all"),
+    "augment.crop_padding": _whole(
+        4, "zeros around an image before it is cropped at random; 0: no crops", low=0, high=1024
+    ),
+    "augment.flip": _flag(True, "mirror images at random"),
+    "augment.mixup": _number(
+        0.0, "alpha of mixup", "0 (none) to 100", lambda value: 0 <= value <= 100
+    ),
+    "augment.cutmix": _number(
+        0.0, "alpha of CutMix", "0 (none) to 100", lambda value: 0 <= value <= 100
+    ),
+    "train.batch_size": _whole(500, "images of a step, over all devices"),
+    "train.epochs": _whole(82, "passes over the training set", high=1_000_000),
+    "train.log_every_steps": _whole(50, "steps whose means make a record of the metrics"),
+    "train.label_smoothing": _number(
+        0.0,
+        "part of a label's probability that is spread over all classes",
+        "0 <= part < 1",
+        lambda value: 0 <= value < 1,
+    ),
+    "train.average_decay": _number(
+        0.0,
+        "decay of the moving average of the weights that is evaluated",
+        "0 (no average) <= decay < 1",
+        lambda value: 0 <= value < 1,
+    ),
     "train.time_limit": Field(
-        str, None, "seconds, or a number with s, m or h, such as 9m", lambda v: seconds(v) > 0
+        str,
+        None,
+        "when to stop at a checkpoint; the same command goes on from there",
+        "seconds, or a number with s, m or h, such as 9m",
+        lambda value: seconds(value) > 0,
     ),
-    "optimizer.learning_rate": _number(0.1, "more than 0, at most 3e38", lambda value: value > 0),
-    "optimizer.momentum": _number(0.9, "0 <= momentum < 1", lambda value: 0 <= value < 1),
-    "optimizer.weight_decay": _number(1e-4, "0 or more, at most 3e38", lambda value: value >= 0),
-    "optimizer.decay_identity": _flag(False),
-    "optimizer.nesterov": _flag(False),
-    "schedule.kind": _choice("steps", ("steps", "cosine")),
-    "schedule.warmup_epochs": _whole(0, low=0, high=1_000_000),
+    "optimizer.learning_rate": _number(
+        0.1,
+        "the first learning rate, or with a warm-up the highest",
+        "more than 0, at most 3e38",
+        lambda value: value > 0,
+    ),
+    "optimizer.momentum": _number(
+        0.9, "momentum of SGD", "0 <= momentum < 1", lambda value: 0 <= value < 1
+    ),
+    "optimizer.weight_decay": _number(
+        1e-4,
+        "factor of the L2 penalty on the kernels",
+        "0 or more, at most 3e38",
+        lambda value: value >= 0,
+    ),
+    "optimizer.decay_identity": _flag(
+        False, "ablation: the penalty on the kernels with the identity added"
+    ),
+    "optimizer.nesterov": _flag(False, "Nesterov's momentum"),
+    "schedule.kind": _choice(
+        "steps", ("steps", "cosine"), "the learning rate drops at milestones, or follows a cosine"
+    ),
+    "schedule.warmup_epochs": _whole(
+        0,
+        "epochs in which the learning rate rises, before a cosine",
+        low=0,
+        high=1_000_000,
+    ),
     "schedule.milestones": Field(
-        tuple, (42, 62), "increasing whole numbers of epochs, such as (42, 62)", _increasing
+        tuple,
+        (42, 62),
+        "epochs after which the learning rate drops",
+        "increasing whole numbers of epochs, such as (42, 62)",
+        _increasing,
     ),
-    "schedule.factor": _number(0.1, "more than 0, at most 3e38", lambda value: value > 0),
-    "eval.batch_size": _whole(500),
-    "eval.every_epochs": _whole(1),
-    "checkpoint.every_epochs": _whole(1),
-    "checkpoint.keep": _whole(2),
-    "mesh.data": _whole(None),
-    "mesh.seed": _whole(None),
+    "schedule.factor": _number(
+        0.1,
+        "what a drop multiplies the learning rate by",
+        "more than 0, at most 3e38",
+        lambda value: value > 0,
+    ),
+    "eval.batch_size": _whole(500, "images of a step of evaluation"),
+    "eval.every_epochs": _whole(1, "epochs between evaluations; the last is always evaluated"),
+    "checkpoint.every_epochs": _whole(1, "epochs between checkpoints"),
+    "checkpoint.keep": _whole(2, "newest checkpoints that are kept"),
+    "mesh.data": _whole(
+        None, "devices that share a batch; unset: as many as divide it, of those that are here"
+    ),
+    "mesh.seed": _whole(None, "seeds trained at once; unset: as many as the devices are good for"),
 }
 
 INERT_FIELDS = (
@@ -152,6 +250,18 @@ def seconds(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else math.nan
+
+
+def describe_fields() -> str:
+    """All fields as lines of text, for ``--help``: type, default, meaning and what is allowed."""
+    lines = []
+    for path, field in FIELDS.items():
+        default = "unset" if field.default is None else field.default
+        lines += [
+            f"  {path} ({field.type.__name__}, {default})",
+            f"    {field.doc}; allowed: {field.allowed}",
+        ]
+    return "\n".join(lines)
 
 
 def default_config() -> ml_collections.ConfigDict:
@@ -281,14 +391,14 @@ def parse_text(path: str, text: str) -> Any:
         return value
     except InputError:
         raise
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    except (ValueError, KeyError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise InputError(f"{path} is {_brief.repr(text)}; allowed: {field.allowed}") from None
 
 
 def _flag_value(text):
-    if text not in ("true", "t", "1", "false", "f", "0"):
-        raise ValueError(text)
-    return text in ("true", "t", "1")
+    return {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}[
+        text.lower()
+    ]
 
 
 _PARSERS: dict[type, Callable[[str], Any]] = {

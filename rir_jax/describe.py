@@ -8,7 +8,6 @@ import math
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
 
 from rir_jax import cli
 from rir_jax import config as configs
@@ -16,7 +15,7 @@ from rir_jax.errors import InputError
 
 FLAGS = flags.FlagValues()
 _MODEL = flags.DEFINE_string("model", None, "Name of a network.", FLAGS)
-_CONFIG = config_flags.DEFINE_config_file("config", None, "File with a get_config().", FLAGS)
+_CONFIG = cli.define_config(FLAGS)
 _CLASSES = flags.DEFINE_integer("num_classes", 10, "Outputs.", 1, flag_values=FLAGS)
 _SHAPE = flags.DEFINE_string("image_shape", "32,32,3", "Height, width, channels.", FLAGS)
 _SVG = flags.DEFINE_string("svg", None, "File for a picture.", FLAGS)
@@ -44,11 +43,11 @@ def main(arguments: list[str]) -> None:
 
 def _choice():
     """The name and the fields of the network that is asked for."""
-    if bool(_MODEL.value) == _CONFIG.present:
+    if bool(_MODEL.value) == bool(_CONFIG.value):
         raise InputError("--model or --config is needed; allowed: one of them, see --help")
     if _MODEL.value:
         return _MODEL.value, {}
-    config = cli.loaded_config(_CONFIG)
+    config = _CONFIG.load()
     configs.validate(config)
     return config.model.name, configs.model_fields(config)
 

@@ -5,16 +5,13 @@ docs/multi_process.md) each runs the same command, told apart by --process_id or
 """
 
 from absl import flags
-from ml_collections import config_flags
 
 from rir_jax import cli
 from rir_jax.devices import processes
 from rir_jax.errors import InputError
 
 FLAGS = flags.FlagValues()
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "File with a get_config(); --config.FIELD=VALUE changes it.", FLAGS
-)
+_CONFIG = cli.define_config(FLAGS)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", FLAGS)
 _ADDRESS = flags.DEFINE_string(
     "coordinator_address", None, "HOST:PORT of process 0, of several.", FLAGS
@@ -32,7 +29,7 @@ _DISTRIBUTED = flags.DEFINE_bool(
 
 def main(arguments: list[str]) -> None:
     cli.no_arguments(arguments)
-    config = cli.loaded_config(_CONFIG)
+    config = _CONFIG.load()
     if not _WORKDIR.value:
         raise InputError("--workdir is missing; see --help")
     processes.start(_ADDRESS.value, _PROCESSES.value, _PROCESS.value, _DISTRIBUTED.value)

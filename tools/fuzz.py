@@ -14,12 +14,10 @@ import sys
 import tempfile
 import time
 import traceback
-from unittest import mock
 
 from absl import flags
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from ml_collections import config_flags
 
 from rir_jax import cli
 from rir_jax import config as configs
@@ -72,22 +70,14 @@ def parse(pairs):
     """The config that a command line with these overrides has, validated.
 
     Raises:
-      InputError: it has none, with the one line that the command prints and its exit code.
+      InputError: it has none, with the one line that the command prints.
     """
     argv = ["train", f"--config={ROOT / 'configs/quickstart.py'}"]
     argv += [f"--config.{path}={value}" for path, value in pairs]
     own = flags.FlagValues()
-    holder = config_flags.DEFINE_config_file("config", None, "", own, sys_argv=argv)
-    said = []
-    with mock.patch.object(cli, "_fail", lambda message, code: said.append((str(message), code))):
-        rest = cli._parse(argv, own)
-    if said:
-        message, code = said[0]
-        if code != 2:
-            raise AssertionError(f"exit code {code}: {message}")
-        raise InputError(message)
-    cli.no_arguments(rest[1:])
-    config = cli.loaded_config(holder)
+    flag = cli.define_config(own)
+    cli.no_arguments(cli.parse(argv, own)[1:])
+    config = flag.load()
     configs.validate(config)
     return config
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 import rir_jax
 from docs import hooks
+from rir_jax import cli
 from rir_jax import config as configs
 from rir_jax.analysis.drawing import draw_network
 from tests.data.prepared import prepared
@@ -153,13 +154,12 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("command", ELSEWHERE, ids=" ".join)
-def test_commands_for_other_machines_are_understood(command, monkeypatch):
-    monkeypatch.setattr(sys, "argv", command)  # where config_flags looks for --config.FIELD
+def test_commands_for_other_machines_are_understood(command):
     path = ROOT.joinpath(*command[0].split(".")).with_suffix(".py")
     values = runpy.run_path(str(path))["FLAGS"]
-    assert values(command) == command[:1], "no arguments but flags"
+    assert cli.parse(command, values) == command[:1], "no arguments but flags"
     if "config" in values:
-        configs.validate(values["config"].value)
+        configs.validate(values["config"].load())
 
 
 def test_there_are_commands_for_other_machines():
@@ -219,6 +219,13 @@ def test_a_report_on_a_page_is_the_one_of_the_results():
     assert title not in text
     assert report[:300] in text
     assert "![curves](results/small/cifar10_32/curves.png)" in text
+
+
+def test_the_table_of_fields_has_them_all():
+    page = SimpleNamespace(file=SimpleNamespace(src_path="api/training.md"))
+    _, _, *rows = hooks.on_page_markdown("{{ config_fields }}", page).splitlines()
+    assert [row.split("`")[1] for row in rows] == list(configs.FIELDS)
+    assert {row.count("|") for row in rows} == {6}
 
 
 @pytest.mark.parametrize("family", ["cnn", "resnet", "resnet_init", "rir"])

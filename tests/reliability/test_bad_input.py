@@ -47,9 +47,9 @@ def test_a_value_that_is_not_allowed(mistake):
     assert "\n" not in str(error.value)
 
 
-def test_a_tuple_given_twice_is_not_joined():
-    with pytest.raises(InputError, match=r"model.widths is given twice"):
-        fuzz.parse([("model.widths", "(4,4,4)"), ("model.widths", "(8,8,8)")])
+def test_of_a_field_given_twice_the_last_value_counts():
+    config = fuzz.parse([("model.widths", "(4,4,4)"), ("model.widths", "(8,8,8)")])
+    assert config.model.widths == (8, 8, 8)
 
 
 def test_seeds_beyond_the_last():

@@ -1,0 +1,97 @@
+"""The config's fields, and how a command line sets them."""
+
+import sys
+
+import pytest
+
+from rir_jax import cli, train
+from rir_jax import config as configs
+from rir_jax.errors import InputError
+
+QUICKSTART = "--config=configs/quickstart.py"
+
+
+def load(*arguments):
+    """The config of a command line, and the arguments that are no flags."""
+    values = cli.flags.FlagValues()
+    flag = cli.define_config(values)
+    _, *rest = cli.parse(["train", *arguments], values)
+    return flag.load(), rest
+
+
+@pytest.mark.parametrize("path", configs.FIELDS)
+def test_a_field_has_a_line_of_documentation_and_a_default_that_is_allowed(path):
+    field = configs.FIELDS[path]
+    assert field.doc[0].islower() or field.doc.split()[0] in ("Nesterov's", "1x1")
+    assert "\n" not in field.doc
+    assert not field.doc.endswith(".")
+    configs.from_flat({path: field.default})
+
+
+def test_help_lists_every_field(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", "--help"])
+    cli.start(train.main, train.FLAGS)
+    text = capsys.readouterr().out
+    for path, field in configs.FIELDS.items():
+        default = "unset" if field.default is None else field.default
+        assert f"  {path} ({field.type.__name__}, {default})\n    {field.doc}; allowed: " in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "value"),
+    [
+        (["--config.train.epochs=3"], "train.epochs", 3),
+        (["-config.train.epochs", "3"], "train.epochs", 3),
+        (["--config.optimizer.learning_rate=1"], "optimizer.learning_rate", 1.0),
+        (["--config.model.widths=(4, 8)"], "model.widths", (4, 8)),
+        (["--config.augment.flip"], "augment.flip", True),
+        (["--config.augment.flip=TRUE"], "augment.flip", True),
+        (["--noconfig.augment.flip"], "augment.flip", False),
+        (["--config.augment.flip", "--config.augment.flip=f"], "augment.flip", False),
+        (["--", "--config.train.epochs=3"], "train.epochs", 20),
+    ],
+)
+def test_ways_to_set_a_field(arguments, path, value):
+    config, rest = load(QUICKSTART, *arguments)
+    found = configs.flatten(config)[path]
+    assert (found, type(found)) == (value, type(value))
+    assert rest == (arguments[1:] if arguments[0] == "--" else [])
+    assert config.model.name == "rir32", "the rest is the file's"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--noconfig.train.epochs=3"], "Unknown command line flag 'noconfig.train.epochs'"),
+        (["--config.train.epochs"], "train.epochs is ''; allowed: a whole number"),
+        (["--config.=3"], "config field '' is unknown"),
+        (["--config.augment.flip="], "augment.flip is ''; allowed: True or False"),
+    ],
+)
+def test_ways_that_set_none(arguments, message):
+    with pytest.raises(InputError, match=message.replace(".", r"\.")):
+        load(QUICKSTART, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file"),
+        ("x = 1", "gives no config; allowed: a Python file with a get_config"),
+        ("def get_config(): return 3", "gives no config"),
+        ("def get_config(): return 1 / 0", "ZeroDivisionError: division by zero"),
+        ("def get_config(:", "SyntaxError"),
+        (
+            "import rir_jax\ndef get_config():\n    config = rir_jax.default_config()\n"
+            "    config.train.epoch = 3\n    return config",
+            'Did you mean "epochs"',
+        ),
+    ],
+)
+def test_a_file_that_holds_no_config(content, message, tmp_path):
+    path = tmp_path / "mine.py"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=message) as error:
+        load(f"--config={path}")
+    assert f"--config={path}" in str(error.value)
