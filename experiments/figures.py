@@ -1,18 +1,14 @@
 """The pictures of a table: learning curves of its rows, and the paper's figures 3 and 4."""
 
-import io
 import json
 import statistics
 from collections.abc import Callable
 
 from experiments.runner import Result
 from experiments.table import Table
+from rir_jax.pictures.figure import COLOURS, STYLES, make_figure, png
 from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.workdir import Workdir
-
-# Okabe and Ito's colours, told apart with any kind of colour vision; line styles differ too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-STYLES = ("-", "--", "-.", ":")
 
 
 def draw(table: Table, results: list[Result]) -> dict[str, bytes]:
@@ -34,20 +30,13 @@ def draw(table: Table, results: list[Result]) -> dict[str, bytes]:
 
 
 def _png(paint: Callable, title: str, panels: int = 1) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2 * panels), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(panels)
-    paint(axes)
+    figure = make_figure(7, 4.2 * panels)
+    paint(figure.subplots(panels))
     figure.suptitle(title, fontsize="medium", wrap=True)
     for one in figure.axes:
         one.grid(alpha=0.25, linewidth=0.4)
         one.legend(frameon=False, fontsize="small", ncols=2 if panels > 1 else 1)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
+    return png(figure)
 
 
 def _curves(axes, results):

@@ -1,12 +1,12 @@
 """Pictures of a run."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
-# Okabe and Ito's colours, told apart with any kind of colour vision; line styles differ too.
-_TRAIN = {"color": "#0072B2", "linestyle": "--"}
-_HELD_OUT = {"color": "#D55E00", "linestyle": "-", "marker": "o", "markersize": 2.5}
+from rir_jax.pictures.figure import COLOURS, make_figure, png
+
+_TRAIN = {"color": COLOURS[0], "linestyle": "--"}
+_HELD_OUT = {"color": COLOURS[1], "linestyle": "-", "marker": "o", "markersize": 2.5}
 
 
 def draw_curves(records: Sequence[dict[str, Any]], title: str, drops: Sequence[int]) -> bytes:
@@ -17,11 +17,7 @@ def draw_curves(records: Sequence[dict[str, Any]], title: str, drops: Sequence[i
       title: what the run is.
       drops: epochs after which the learning rate falls, marked by vertical lines.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = make_figure(9, 3.8)
     loss_axes, error_axes = figure.subplots(1, 2)
     steps_per_epoch = max(r["step"] / r["epoch"] for r in records)
     for split in dict.fromkeys(record["split"] for record in records):
@@ -38,6 +34,4 @@ def draw_curves(records: Sequence[dict[str, Any]], title: str, drops: Sequence[i
         axes.grid(alpha=0.25, which="both", linewidth=0.4)
         axes.legend(frameon=False)
     figure.suptitle(title)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
+    return png(figure)

@@ -1,9 +1,10 @@
 """What a network gets wrong, as pictures: the confusion matrix and the worst mistakes."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
+
+from rir_jax.pictures.figure import make_figure, png
 
 _MANY = 20  # classes, from which on numbers no longer fit into the cells
 
@@ -23,7 +24,7 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -
     count = len(class_names)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     side = 3.2 + (0.42 if count <= _MANY else 0.14) * count
-    figure = _figure((side + 0.6, side))
+    figure = make_figure(side + 0.6, side)
     axes = figure.subplots()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = 8 if count <= _MANY else 6
@@ -36,7 +37,7 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -
             number = f"{matrix[row, column]:,}"
             axes.text(column, row, number, ha="center", va="center", color=color, fontsize=7)
     figure.colorbar(picture, ax=axes, shrink=0.8, label="share of the true class")
-    return _png(figure)
+    return png(figure)
 
 
 def worst_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int = 24) -> np.ndarray:
@@ -70,7 +71,7 @@ def draw_mistakes(
     worst = worst_mistakes(labels, probabilities)
     columns = 6
     rows = max(1, -(-len(worst) // columns))
-    figure = _figure((columns * 1.7, 0.8 + rows * 2.05))
+    figure = make_figure(columns * 1.7, 0.8 + rows * 2.05)
     for axes in figure.subplots(rows, columns, squeeze=False).ravel():
         axes.set_axis_off()
     for axes, index in zip(figure.axes, worst, strict=False):
@@ -87,19 +88,4 @@ def draw_mistakes(
     if wrong == len(worst):
         shown = f"all {wrong} mistakes" if wrong else "no mistake"
     figure.suptitle(f"{title}: {shown}")
-    return _png(figure)
-
-
-def _figure(size):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _png(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return buffer.getvalue()
+    return png(figure)
