@@ -62,8 +62,7 @@ class Run:
         restored = [Member.restore(setup, folder, seed) for seed, folder in folders.items()]
         self._members = [member for member, _ in restored]
         self._state = self._engine.stack(*[state for _, state in restored])
-        seeds = np.array(list(folders), np.uint32)
-        self._seeds = seeds if len(seeds) > 1 else seeds[0]
+        self._seeds = np.array(list(folders), np.uint32)
         self._step = min(member.step for member in self._members)
         self._pace = Pace(stop, self._config.train.batch_size)
         self._calls: collections.deque[_Call] = collections.deque()
@@ -195,7 +194,7 @@ class Run:
                 self._read_evaluation(call)
 
     def _read_training(self, call):
-        by_member = [self._by_member(call.results[name]) for name in ("loss", "accuracy")]
+        by_member = [np.asarray(call.results[name]) for name in ("loss", "accuracy")]
         images = (call.step - call.first) * self._config.train.batch_size
         self._pace.time(call.started, images, call.compiles)
         self._pace.hear(call.answers)
@@ -214,7 +213,7 @@ class Run:
         )
 
     def _read_evaluation(self, call):
-        sums = zip(*map(self._by_member, call.results), strict=True)
+        sums = zip(*map(np.asarray, call.results), strict=True)
         count = len(self._setup.dataset.held_out)
         results = [engines.evaluation_result(of_one, count) for of_one in sums]
         self._pace.time(call.started, 0, call.compiles)
@@ -223,11 +222,6 @@ class Run:
                 member.log_evaluation(call.step, result, self._pace.rate)
         accuracy = np.mean([result["accuracy"] for result in results])
         self._progress.update(call.step, **{call.split: f"{100 * accuracy:.2f} %"})
-
-    def _by_member(self, results):
-        """A program's results, seed by seed."""
-        results = np.asarray(results)
-        return results if len(self._members) > 1 else results[None]
 
     def _checkpoint(self):
         """Saves all that is done. What it contains has been logged before."""

@@ -40,10 +40,10 @@ class Engine:
       model: the network.
       optimizer: of its parameters.
       batches: how the training split is cut and augmented; its mesh is the run's.
-      num_seeds: networks that are trained at once. One: states and metrics are its own. Several:
-        each of their arrays is stacked over seeds along a first axis, which the mesh's axis "seed"
-        splits. A group of devices computes for its seed what it would compute for it alone, bit
-        for bit; seeds that share a group go through batched kernels, which sum in another order.
+      num_seeds: networks that are trained at once, one or more. Each array of their states and
+        metrics is stacked over seeds along a first axis, which the mesh's axis "seed" splits. A
+        group of devices computes for its one seed what it would compute for it alone, bit for bit;
+        seeds that share a group go through batched kernels, which sum in another order.
       label_smoothing: of the training loss.
       average_decay: of the average of the variables over steps that is evaluated; 0 for none.
     """
@@ -87,26 +87,21 @@ class Engine:
     @property
     def _by_seed(self):
         """The sharding of what each seed has its own of."""
-        spec = PartitionSpec() if self.num_seeds == 1 else PartitionSpec("seed")
-        return NamedSharding(self.mesh, spec)
-
-    def stack(self, *states: TrainState) -> TrainState:
-        """States of one seed each, ``num_seeds`` of them, to what `train` takes."""
-        return states[0] if self.num_seeds == 1 else self._stack(*states)
-
-    def unstack(self, state: TrainState) -> list[TrainState]:
-        """The inverse of `stack`."""
-        return [state] if self.num_seeds == 1 else self._unstack(state)
+        return NamedSharding(self.mesh, PartitionSpec("seed"))
 
     @cached_property
-    def _stack(self):
+    def stack(self):
+        """``(*states) -> state``: of ``num_seeds`` states of one seed each, what `train` takes."""
+
         def stack(*states):
             return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
         return jax.jit(stack, out_shardings=self._by_seed)
 
     @cached_property
-    def _unstack(self):
+    def unstack(self):
+        """``(state) -> states``: the inverse of `stack`."""
+
         def unstack(state):
             return [jax.tree.map(lambda x, k=k: x[k], state) for k in range(self.num_seeds)]
 
@@ -114,8 +109,6 @@ class Engine:
 
     def _of_each_seed(self, program):
         """``program(own, shared)`` of one seed, as the program of all; ``own`` is stacked."""
-        if self.num_seeds == 1:
-            return program
 
         def of_group(own, shared):
             if jax.tree.leaves(own)[0].shape[0] > 1:
@@ -162,17 +155,16 @@ class Engine:
 
     @cached_property
     def train(self):
-        """``(state, arrays, seed, stop) -> (state, metrics)``, compiled; the old state is given up.
+        """``(state, arrays, seeds, stop) -> (state, metrics)``, compiled; it takes the old state.
 
-        Trains until step ``stop``, no further than the epoch's end. "loss" and "accuracy" are
-        float32 ``[steps_per_epoch]``, filled in at the positions of the steps taken. With several
-        seeds, ``seed`` is ``[num_seeds]`` and so is the first axis of all metrics; seeds that are
-        at ``stop`` or beyond it stay where they are.
+        Trains until step ``stop``, no further than the epoch's end; seeds that are at ``stop`` or
+        beyond it stay where they are. ``seeds`` is uint32 ``[num_seeds]``; "loss" and "accuracy"
+        are float32 ``[num_seeds, steps_per_epoch]``, filled in at the positions of the steps taken.
         """
         whole, by_seed = replicated(self.mesh), self._by_seed
 
-        def train(state, arrays, seed, stop):
-            return self._of_each_seed(self._steps)((state, seed), (arrays, stop))
+        def train(state, arrays, seeds, stop):
+            return self._of_each_seed(self._steps)((state, seeds), (arrays, stop))
 
         return jax.jit(
             train,
@@ -183,9 +175,10 @@ class Engine:
 
     @cached_property
     def evaluate(self):
-        """``(variables, images, labels, mean, std) -> (loss sums, numbers correct)``, by batch.
+        """``(variables, images, labels, mean, std) -> (loss sums, numbers correct)``.
 
-        Takes what `evaluation_arrays` gives. With several seeds, ``[num_seeds, batches]``.
+        ``variables`` are stacked over seeds; the rest is what `evaluation_arrays` gives. Both
+        results are ``[num_seeds, batches]``.
         """
         whole = replicated(self.mesh)
         split = NamedSharding(self.mesh, PartitionSpec(None, "data"))

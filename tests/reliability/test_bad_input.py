@@ -48,8 +48,8 @@ def test_a_value_that_is_not_allowed(mistake):
 
 
 def test_of_a_field_given_twice_the_last_value_counts():
-    config = fuzz.parse([("model.widths", "(4,4,4)"), ("model.widths", "(8,8,8)")])
-    assert config.model.widths == (8, 8, 8)
+    config = fuzz.parse([("model.widths", "(16,16,16)"), ("model.widths", "(32,32,32)")])
+    assert config.model.widths == (32, 32, 32)
 
 
 def test_seeds_beyond_the_last():

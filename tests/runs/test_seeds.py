@@ -99,10 +99,11 @@ def test_a_seed_draws_its_own_weights_and_batches(apart):
     setup = build(_config(at_once=1))
     arrays = device_arrays(setup.dataset, setup.engine.mesh)
     for seed in (0, 1):
-        own = np.uint32(seed)
-        state = setup.engine.init(own)
+        own = np.array([seed], np.uint32)
+        state = setup.engine.stack(setup.engine.init(seed))
         for stop in (22, 44):
             state, _ = setup.engine.train(state, arrays, own, np.int32(stop))
+        [state] = setup.engine.unstack(state)
         jax.tree.map(np.testing.assert_array_equal, state, state_of(apart / SEEDS[seed]))
 
 

@@ -19,12 +19,12 @@ def _losses(compute_dtype):
     setup = setups.build(config)
     engine = setup.engine
     arrays = device_arrays(setup.dataset, engine.mesh)
-    state, losses = engine.init(0), []
+    state, losses = engine.stack(engine.init(0)), []
     per_epoch = engine.batches.steps_per_epoch
     for start in range(0, STEPS, per_epoch):
         stop = min(start + per_epoch, STEPS)
-        state, metrics = engine.train(state, arrays, np.uint32(0), np.int32(stop))
-        losses += np.asarray(metrics["loss"])[: stop - start].tolist()
+        state, metrics = engine.train(state, arrays, np.zeros(1, np.uint32), np.int32(stop))
+        losses += np.asarray(metrics["loss"])[0, : stop - start].tolist()
     return state, losses
 
 
