@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax
-import ml_collections
 import numpy as np
 
 from rir_jax import config as configs
@@ -31,19 +30,20 @@ class Member:
         self,
         setup: Setup,
         folder: Workdir,
-        config: ml_collections.ConfigDict,
         checkpoints: Checkpoints,
+        lasting: dict[str, Any],
         step: int,
         notes: dict[str, Any],
     ):
-        self.seed, self.first, self.step = config.seed, step, step
-        self._setup, self._folder, self._config = setup, folder, config
+        self.seed, self.first, self.step = lasting["config"]["seed"], step, step
+        self._setup, self._folder, self._config = setup, folder, setup.config
+        self._lasting = lasting
         self._per_epoch = setup.engine.batches.steps_per_epoch
         self._checkpoints = checkpoints
         self._clock = {"seconds": 0.0, "timed_seconds": 0.0, "timed_images": 0, **notes["clock"]}
         self._log = MetricsLog(folder, notes["records"], step)
         self._intervals = Intervals(
-            config.train.log_every_steps, self._per_epoch, notes["open_interval"]
+            self._config.train.log_every_steps, self._per_epoch, notes["open_interval"]
         )
 
     @classmethod
@@ -64,15 +64,14 @@ class Member:
           InputError: the checkpoints are of another config.
           RunError: they are damaged or lost, or the first could not be written.
         """
-        config = configs.of_seed(setup.config, seed)
-        checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep)
-        restored = _read(checkpoints, config, setup.engine)
-        if restored is None:
-            restored = _start(checkpoints, config, setup, folder)
-        state, notes = restored
+        checkpoints = Checkpoints(folder / "checkpoints", setup.config.checkpoint.keep)
+        lasting = _lasting_notes(setup, seed)
+        state, notes = _read(checkpoints, lasting["config"], setup.engine) or _start(
+            checkpoints, lasting, setup.engine, folder
+        )
         if is_main_process():
-            folder.write_config(config)
-        member = cls(setup, folder, config, checkpoints, int(state.step), notes)
+            folder.write_config(lasting["config"])
+        member = cls(setup, folder, checkpoints, lasting, int(state.step), notes)
         if member.step == 0:
             member._describe()
         return member, state
@@ -80,7 +79,7 @@ class Member:
     def _describe(self):
         augment, images = self._config.augment, self._setup.dataset.train.images
         examples = example_images(images, augment.crop_padding, augment.flip, self.seed)
-        self._log.describe(configs.flatten(self._config), examples)
+        self._log.describe(self._lasting["config"], examples)
 
     def log_training(self, step: int, losses: np.ndarray, accuracies: np.ndarray, rate) -> None:
         """Takes the metrics of the steps that led to ``step``, and the images per second.
@@ -125,8 +124,7 @@ class Member:
             "open_interval": self._intervals.open_interval,
             "clock": self._since_start(clock),
         }
-        notes = _lasting_notes(self._config, self._setup.dataset) | changing
-        self._checkpoints.save(state, notes)
+        self._checkpoints.save(state, self._lasting | changing)
 
     def _since_start(self, clock):
         return {name: value + clock[name] for name, value in self._clock.items()}
@@ -174,9 +172,9 @@ class Member:
         return summary
 
 
-def _read(checkpoints, config, engine):
+def _read(checkpoints, values, engine):
     def abstract_state(notes):
-        check_same(config, notes["config"], f"a checkpoint in {checkpoints.folder}")
+        check_same(values, notes["config"], f"a checkpoint in {checkpoints.folder}")
         return engine.abstract_state()
 
     checkpoints.clear_leftovers()
@@ -187,24 +185,24 @@ def _read(checkpoints, config, engine):
     return restored
 
 
-def _start(checkpoints, config, setup, folder):
+def _start(checkpoints, lasting, engine, folder):
     if read_metrics(folder):
         raise RunError(
             f"workdir {folder.path} has metrics but no checkpoint; put its "
             "checkpoints back, or move it away to start over"
         )
-    state = setup.engine.init(config.seed)
-    notes = _lasting_notes(config, setup.dataset)
-    notes |= {"records": [], "open_interval": None, "clock": {}}
+    state = engine.init(lasting["config"]["seed"])
+    notes = lasting | {"records": [], "open_interval": None, "clock": {}}
     checkpoints.save(state, notes)
     checkpoints.wait()
     return state, notes
 
 
-def _lasting_notes(config, dataset):
-    """What every checkpoint of a run says besides its state: what it is of, and how to use it."""
+def _lasting_notes(setup, seed):
+    """What every checkpoint of a seed says besides its state: what it is of, and how to use it."""
+    dataset = setup.dataset
     return {
-        "config": configs.flatten(config),
+        "config": configs.flatten(configs.of_seed(setup.config, seed)),
         "dataset": {
             "name": dataset.name,
             "num_train_images": len(dataset.train),

@@ -114,7 +114,12 @@ class Intervals:
     """Gathers the metrics of single steps into the means of fixed intervals.
 
     Intervals end at multiples of ``every`` steps and at the ends of epochs, however the run was
-    cut into calls. An interval that is open at a checkpoint goes into it (`open_interval`).
+    cut into calls. Only a run that is stopped saves within an interval: where steps are long it
+    cannot wait for the end of one. The checkpoint then holds `open_interval`, so that the resumed
+    run logs the very means of an undisturbed one.
+
+    Attributes:
+      open_interval: "loss" and "accuracy" of each step since the last interval's end.
     """
 
     def __init__(self, every: int, steps_per_epoch: int, open_interval=None):

@@ -35,7 +35,7 @@ def train_seeds(
     """
     config = setup.config
     if is_main_process():
-        folder.write_config(config)
+        folder.write_config(configs.flatten(config))
     seeds = range(config.seed, config.seed + config.num_seeds)
     summaries = train_each(setup, folder, seeds, stop, label)
     if summaries is None:

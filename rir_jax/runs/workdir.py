@@ -71,7 +71,8 @@ class Workdir:
             raise InputError(f"workdir {self.path} is a file; allowed: a folder, or a new one")
         earlier = self.config()
         if earlier is not None:
-            check_same(config, configs.flatten(earlier), f"workdir {self.path}")
+            values = configs.flatten(config)
+            check_same(values, configs.flatten(earlier), f"workdir {self.path}")
 
     @contextlib.contextmanager
     def open(self, config: ml_collections.ConfigDict):
@@ -128,14 +129,14 @@ class Workdir:
                 ) from None
             yield
 
-    def write_config(self, config: ml_collections.ConfigDict) -> None:
-        """Writes config.json, unless it is there.
+    def write_config(self, values: dict[str, Any]) -> None:
+        """Writes config.json from a flat config, unless it is there.
 
         Raises:
           RunError: it could not be written.
         """
         if not (self / "config.json").exists():
-            self.write_json("config.json", configs.flatten(config))
+            self.write_json("config.json", values)
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file whole or not at all.
@@ -156,23 +157,23 @@ class Workdir:
             files.write(self / name, content)
 
 
-def check_same(config: ml_collections.ConfigDict, values: dict[str, Any], where: str) -> None:
-    """Checks that a run of a config may go on with what was made by another.
+def check_same(values: dict[str, Any], earlier: dict[str, Any], where: str) -> None:
+    """Checks that a run may go on with what was made by another config.
 
     Args:
-      config: of the run.
-      values: the other, flat; fields that it lacks do not count.
-      where: it was found.
+      values: the run's config, flat.
+      earlier: the other, flat; fields that it lacks do not count.
+      where: the place of the other, for the message.
 
     Raises:
       InputError: naming the fields that differ and change what is computed.
     """
     differing = [
-        f"{field} was {values[field]!r}, now {value!r}"
-        for field, value in configs.flatten(config).items()
+        f"{field} was {earlier[field]!r}, now {value!r}"
+        for field, value in values.items()
         if field not in configs.INERT_FIELDS
-        and field in values
-        and _plain(values[field]) != _plain(value)
+        and field in earlier
+        and _plain(earlier[field]) != _plain(value)
     ]
     if differing:
         raise InputError(

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from etils import epath
 
+from rir_jax import config as configs
 from rir_jax.errors import InputError
 from rir_jax.models.network import Network
 from rir_jax.runs.checkpoints import Checkpoints
@@ -40,7 +41,8 @@ def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
     def abstract_state(notes):
-        check_same(config, notes["config"], f"a checkpoint in {folder / 'checkpoints'}")
+        where = f"a checkpoint in {folder / 'checkpoints'}"
+        check_same(configs.flatten(config), notes["config"], where)
         model = build_model(config, len(notes["dataset"]["class_names"]))
         optimizer, _ = build_optimizer(config, model, steps_per_epoch=1)
         return abstract_train_state(

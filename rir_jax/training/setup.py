@@ -121,10 +121,12 @@ def build_engine(
 def build(config: ml_collections.ConfigDict) -> Setup:
     """Loads the data and makes the network and its programs.
 
+    Args:
+      config: validated.
+
     Raises:
-      InputError: a field that is not allowed, or that does not fit the data or the devices.
+      InputError: a field that does not fit the data or the devices.
     """
-    configs.validate(config)
     batch_size, data = config.train.batch_size, config.mesh.data
     at_once = config.mesh.seed or seeds_at_once(config.num_seeds, batch_size, data)
     mesh = create_mesh(batch_size, data, num_seeds=at_once)
