@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ml_collections
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import config_dict
 
 from rir_jax.errors import InputError
@@ -47,9 +48,25 @@ def _choice(default, choices, doc):
     return Field(str, default, doc, ", ".join(sorted(choices)), lambda value: value in choices)
 
 
+def _model_choice(field, doc):
+    return _choice(None, network.CHOICES[field], doc)
+
+
 def _number(default, doc, allowed, check):
     largest = 3e38  # of what float32 holds, in which they are computed with; and no nan
     return Field(float, default, doc, allowed, lambda value: abs(value) <= largest and check(value))
+
+
+def _part(default, doc):
+    return _number(default, doc, "0 or more, less than 1", lambda value: 0 <= value < 1)
+
+
+def _positive(default, doc):
+    return _number(default, doc, "more than 0, at most 3e38", lambda value: value > 0)
+
+
+def _mixing(doc):
+    return _number(0.0, doc, "0 (none) to 100", lambda value: 0 <= value <= 100)
 
 
 def _flag(default, doc):
@@ -66,58 +83,39 @@ def _increasing(values):
 
 
 FIELDS: dict[str, Field] = {
-    "seed": _whole(
-        0,
-        "random seed of the weights, the order of the images and their augmentation",
-        low=0,
-        high=2**32 - 1,
-    ),
+    "seed": _whole(0, "random seed of weights, order of the images, augmentation", 0, 2**32 - 1),
     "num_seeds": _whole(
-        1, "networks to train, of seed, seed + 1, ..., each in a folder of its own", high=1000
+        1, "networks to train, of seed, seed + 1, ..., each in its own folder", 1, 1000
     ),
     "compute_dtype": _choice(
         None,
         ("float32", "bfloat16"),
-        "type of the computation; unset: float32 on a CPU, bfloat16 elsewhere",
+        "type of computation; unset: float32 on a CPU, bfloat16 elsewhere",
     ),
     "model.name": _choice(
         "rir18_wide", zoo.list_models(), "the network; it sets the fields of model that are unset"
     ),
     "model.two_streams": _flag(None, "a residual and a transient stream in place of one"),
-    "model.outer_shortcut": _choice(
-        None, network.CHOICES["outer_shortcut"], "where a block's shortcut is added"
+    "model.outer_shortcut": _model_choice(
+        "outer_shortcut", "where the shortcut of a block is added"
     ),
     "model.stem_width": _whole(None, "channels of the first convolution"),
     "model.widths": _widths("channels of each stage, both streams together"),
     "model.blocks": _widths("residual blocks of each stage"),
     "model.layers_per_block": _whole(None, "layers of a residual block", high=1000),
-    "model.shortcut": _choice(
-        None, network.CHOICES["shortcut"], "the shortcuts where the shape changes"
-    ),
-    "model.stride_layer": _choice(
-        None, network.CHOICES["stride_layer"], "the layer of a block that has its stride"
-    ),
-    "model.head": _choice(
-        None,
-        network.CHOICES["head"],
-        "1x1 convolution, batch norm and pooling, or pooling and a dense layer",
+    "model.shortcut": _model_choice("shortcut", "the kind of shortcut where the shape changes"),
+    "model.stride_layer": _model_choice("stride_layer", "the layer of a block that has its stride"),
+    "model.head": _model_choice(
+        "head", "1x1 convolution, batch norm, pooling; or pooling, dense layer"
     ),
     "model.head_relu": _flag(None, "a ReLU after the batch norm of a 'conv' head"),
     "model.use_bias": _flag(None, "biases in the convolutions"),
-    "model.kernel_init": _choice(
-        None, network.CHOICES["kernel_init"], "initialization of the kernels: He et al. or Glorot"
+    "model.kernel_init": _model_choice(
+        "kernel_init", "initialization of kernels: He et al. or Glorot"
     ),
-    "model.norm_momentum": _number(
-        None,
-        "part of the running statistics that a batch norm keeps in a step",
-        "0 <= momentum < 1",
-        lambda value: 0 <= value < 1,
-    ),
+    "model.norm_momentum": _part(None, "part of the running statistics that is kept in a step"),
     "model.norm_epsilon": _number(
-        None,
-        "what batch norms add to the variance",
-        "1e-12 to 1",
-        lambda value: 1e-12 <= value <= 1,
+        None, "what is added to variances", "1e-12 to 1", lambda value: 1e-12 <= value <= 1
     ),
     "dataset.name": Field(
         str,
@@ -133,38 +131,25 @@ FIELDS: dict[str, Field] = {
         "a folder of prepared TFDS sets",
         lambda value: value and "\0" not in value,
     ),
-    "dataset.validation_fraction": _number(
-        0.0,
-        "held out of the training set and reported on in place of the test split",
-        "a part of the training set, 0 <= fraction < 1",
-        lambda value: 0 <= value < 1,
+    "dataset.validation_fraction": _part(
+        0.0, "part of the training set to report on in place of the test split"
     ),
     "dataset.num_train": _whole(None, "training images to use; unset: all"),
     "dataset.num_test": _whole(None, "test images to use; unset: all"),
     "augment.crop_padding": _whole(
-        4, "zeros around an image before it is cropped at random; 0: no crops", low=0, high=1024
+        4, "zeros around an image before it is cropped at random", 0, 1024
     ),
     "augment.flip": _flag(True, "mirror images at random"),
-    "augment.mixup": _number(
-        0.0, "alpha of mixup", "0 (none) to 100", lambda value: 0 <= value <= 100
-    ),
-    "augment.cutmix": _number(
-        0.0, "alpha of CutMix", "0 (none) to 100", lambda value: 0 <= value <= 100
-    ),
+    "augment.mixup": _mixing("alpha of mixup"),
+    "augment.cutmix": _mixing("alpha of CutMix"),
     "train.batch_size": _whole(500, "images of a step, over all devices"),
     "train.epochs": _whole(82, "passes over the training set", high=1_000_000),
     "train.log_every_steps": _whole(50, "steps whose means make a record of the metrics"),
-    "train.label_smoothing": _number(
-        0.0,
-        "part of a label's probability that is spread over all classes",
-        "0 <= part < 1",
-        lambda value: 0 <= value < 1,
+    "train.label_smoothing": _part(
+        0.0, "part of a label's probability that is spread over all classes"
     ),
-    "train.average_decay": _number(
-        0.0,
-        "decay of the moving average of the weights that is evaluated",
-        "0 (no average) <= decay < 1",
-        lambda value: 0 <= value < 1,
+    "train.average_decay": _part(
+        0.0, "decay of the average of the weights that is evaluated; 0: no average"
     ),
     "train.time_limit": Field(
         str,
@@ -173,15 +158,10 @@ FIELDS: dict[str, Field] = {
         "seconds, or a number with s, m or h, such as 9m",
         lambda value: seconds(value) > 0,
     ),
-    "optimizer.learning_rate": _number(
-        0.1,
-        "the first learning rate, or with a warm-up the highest",
-        "more than 0, at most 3e38",
-        lambda value: value > 0,
+    "optimizer.learning_rate": _positive(
+        0.1, "the highest learning rate: the first, or that after a warm-up"
     ),
-    "optimizer.momentum": _number(
-        0.9, "momentum of SGD", "0 <= momentum < 1", lambda value: 0 <= value < 1
-    ),
+    "optimizer.momentum": _part(0.9, "momentum of SGD"),
     "optimizer.weight_decay": _number(
         1e-4,
         "factor of the L2 penalty on the kernels",
@@ -189,17 +169,14 @@ FIELDS: dict[str, Field] = {
         lambda value: value >= 0,
     ),
     "optimizer.decay_identity": _flag(
-        False, "ablation: the penalty on the kernels with the identity added"
+        False, "ablation: the L2 penalty is on kernels plus identity"
     ),
     "optimizer.nesterov": _flag(False, "Nesterov's momentum"),
     "schedule.kind": _choice(
-        "steps", ("steps", "cosine"), "the learning rate drops at milestones, or follows a cosine"
+        "steps", ("steps", "cosine"), "drops of the learning rate, or a cosine"
     ),
     "schedule.warmup_epochs": _whole(
-        0,
-        "epochs in which the learning rate rises, before a cosine",
-        low=0,
-        high=1_000_000,
+        0, "epochs of a rising learning rate before a cosine", 0, 1_000_000
     ),
     "schedule.milestones": Field(
         tuple,
@@ -208,18 +185,13 @@ FIELDS: dict[str, Field] = {
         "increasing whole numbers of epochs, such as (42, 62)",
         _increasing,
     ),
-    "schedule.factor": _number(
-        0.1,
-        "what a drop multiplies the learning rate by",
-        "more than 0, at most 3e38",
-        lambda value: value > 0,
-    ),
+    "schedule.factor": _positive(0.1, "what a drop multiplies the learning rate by"),
     "eval.batch_size": _whole(500, "images of a step of evaluation"),
     "eval.every_epochs": _whole(1, "epochs between evaluations; the last is always evaluated"),
     "checkpoint.every_epochs": _whole(1, "epochs between checkpoints"),
     "checkpoint.keep": _whole(2, "newest checkpoints that are kept"),
     "mesh.data": _whole(
-        None, "devices that share a batch; unset: as many as divide it, of those that are here"
+        None, "devices that share a batch; unset: as many of those here as divide it"
     ),
     "mesh.seed": _whole(None, "seeds trained at once; unset: as many as the devices are good for"),
 }
@@ -270,17 +242,11 @@ def default_config() -> ml_collections.ConfigDict:
     >>> default_config().train.batch_size
     500
     """
-    config = ml_collections.ConfigDict()
-    for path, field in FIELDS.items():
-        *groups, name = path.split(".")
-        holder = config
-        for group in groups:
-            if group not in holder:
-                holder[group] = ml_collections.ConfigDict()
-            holder = holder[group]
-        unset = field.default is None
-        holder[name] = config_dict.placeholder(field.type) if unset else field.default
-    return config.lock()
+    values = {
+        path: config_dict.placeholder(field.type) if field.default is None else field.default
+        for path, field in FIELDS.items()
+    }
+    return ml_collections.ConfigDict(unflatten_dict(values, sep=".")).lock()
 
 
 def drops(config: ml_collections.ConfigDict) -> list[int]:
@@ -297,18 +263,7 @@ def of_seed(config: ml_collections.ConfigDict, seed: int) -> ml_collections.Conf
 
 def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """``{"train.epochs": 82, ...}``, with None for what is unset."""
-    flat = {}
-
-    def visit(prefix, group):
-        for name in group:
-            value = group[name]
-            if isinstance(value, ml_collections.ConfigDict):
-                visit(f"{prefix}{name}.", value)
-            else:
-                flat[prefix + name] = value
-
-    visit("", config)
-    return flat
+    return flatten_dict(config.to_dict(), sep=".")
 
 
 def from_flat(values: dict[str, Any]) -> ml_collections.ConfigDict:
@@ -319,15 +274,11 @@ def from_flat(values: dict[str, Any]) -> ml_collections.ConfigDict:
     """
     config = default_config()
     for path, value in values.items():
-        if path not in FIELDS:
-            raise InputError(f"config field {path!r} is unknown; {zoo.suggest(path, FIELDS)}")
         if isinstance(value, list):
             value = tuple(value)
         _check(path, value)
-        *groups, name = path.split(".")
-        holder = config
-        for group in groups:
-            holder = holder[group]
+        group, _, name = path.rpartition(".")
+        holder = config[group] if group else config
         with holder.ignore_type():
             holder[name] = value
     return config
@@ -341,8 +292,6 @@ def validate(config: ml_collections.ConfigDict) -> None:
     """
     values = flatten(config)
     for path, value in values.items():
-        if path not in FIELDS:
-            raise InputError(f"config field {path!r} is unknown; {zoo.suggest(path, FIELDS)}")
         _check(path, value)
     for path in FIELDS:
         if path not in values:
@@ -382,9 +331,7 @@ def parse_text(path: str, text: str) -> Any:
     Raises:
       InputError: an unknown field, or a value that is not allowed.
     """
-    if path not in FIELDS:
-        raise InputError(f"config field {path!r} is unknown; {zoo.suggest(path, FIELDS)}")
-    field = FIELDS[path]
+    field = _field(path)
     try:
         value = _PARSERS[field.type](text)
         _check(path, value)
@@ -410,8 +357,14 @@ _PARSERS: dict[type, Callable[[str], Any]] = {
 }
 
 
+def _field(path):
+    if path not in FIELDS:
+        raise InputError(f"config field {path!r} is unknown; {zoo.suggest(path, FIELDS)}")
+    return FIELDS[path]
+
+
 def _check(path, value):
-    field = FIELDS[path]
+    field = _field(path)
     if value is None and field.default is None:
         return
     numeric = field.type in (int, float)
