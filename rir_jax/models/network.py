@@ -81,12 +81,40 @@ class Network(nn.Module):
         _check_fields(self)
         super().__post_init__()
 
-    @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Images ``[N, H, W, C]`` to logits ``[N, num_classes]``."""
+        return self._run(images, train)["logits"]
+
+    def features(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Images ``[N, H, W, C]`` to what the classes are computed from, ``[N, widths[-1]]``.
+
+        It is the mean of the last stage's output over its pixels, float32 or wider:
+        ``model.apply(variables, images, method="features")``.
+
+        >>> network = Network(10, widths=(4, 8), blocks=(1, 1), stem_width=4)
+        >>> images = jnp.ones((2, 8, 8, 3))
+        >>> variables = jax.jit(network.init)(jax.random.key(0), images)
+        >>> network.apply(variables, images, method="features").shape
+        (2, 8)
+        """
+        return self._run(images, train)["features"]
+
+    def stages(self, images: jax.Array, train: bool = False) -> dict[str, jax.Array]:
+        """The output of the stem and of each stage, ``{"stem": [N, H, W, C], "stage1": ...}``.
+
+        ``model.apply(variables, images, method="stages")``; see `features`.
+        """
+        outputs = self._run(images, train)
+        return {name: x for name, x in outputs.items() if name not in ("features", "logits")}
+
+    @nn.compact
+    def _run(self, images, train):
+        """All outputs by name, in their order; what is not used is not computed under `jax.jit`."""
         check_images(self, images)
         parts = self._parts(train)
         x = parts.conv(self.stem_width, name="stem_conv")(images)
         x = relu(parts.norm(name="stem_norm")(x))
+        outputs = {"stem": x}
         for stage, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True), 1):
             for block in range(1, blocks + 1):
                 x = parts.block(
@@ -102,16 +130,17 @@ class Network(nn.Module):
                     outer_shortcut=self.outer_shortcut,
                     name=f"stage{stage}_block{block}",
                 )(x)
-        return self._head(x, parts)
-
-    def _head(self, x, parts):
+            outputs[f"stage{stage}"] = x
         wide = jnp.promote_types(self.dtype, jnp.float32)
+        features = jnp.mean(x, axis=(1, 2), dtype=wide)
+        return outputs | {"features": features, "logits": self._head(x, features, parts, wide)}
+
+    def _head(self, x, features, parts, wide):
         if self.head == "dense":
-            x = jnp.mean(x, axis=(1, 2), dtype=wide)
             dense = nn.Dense(
                 self.num_classes, dtype=wide, param_dtype=self.param_dtype, name="head_dense"
             )
-            return dense(x)
+            return dense(features)
         x = parts.head_conv(self.num_classes, kernel_size=1, name="head_conv")(x)
         x = parts.norm(name="head_norm", dtype=wide)(x)
         if self.head_relu:
