@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 import optax
 
@@ -48,6 +49,13 @@ def plan(table: Table, seeds: int, overrides: dict[str, Any]) -> list[dict[str, 
         hours = planned["images"] * planned["gflops_per_image"] / rate / 3600
         planned["hours"] = round(hours, 3)
     return rows
+
+
+def work(config: ml_collections.ConfigDict) -> float:
+    """FLOPs of a config's training, to compare rows of one data set with each other."""
+    size, shape, classes = _KNOWN.get(config.dataset.name, _KNOWN["cifar10"])
+    _, flops = _costs(build_model(config, classes), shape)
+    return flops * config.train.epochs * (config.dataset.num_train or size)
 
 
 def _row(row: Row, config, size, seeds, costs):

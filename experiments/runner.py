@@ -10,12 +10,14 @@ from typing import Any
 
 from etils import epath
 
+from experiments import plan
 from experiments.table import Row, Table, folder_name
 from rir_jax import config as configs
 from rir_jax.devices.mesh import seeds_at_once
 from rir_jax.errors import InputError, RunError
 from rir_jax.runs.interrupt import StopRequest
 from rir_jax.runs.metrics import read_metrics
+from rir_jax.runs.progress import Place
 from rir_jax.runs.seeds import train_each
 from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import build
@@ -85,19 +87,24 @@ def run_table(
         configs.validate(config)
     folders = {label: root / folder_name(config) for label, config in configs_of_rows.items()}
     chosen = table.chosen(labels)
+    todo = [
+        (number, row, lot)
+        for first in range(seeds)  # a first seed of every row before a second of any
+        for number, row in enumerate(chosen, 1)
+        if (lot := _left(folders[row.label], _lot(configs_of_rows[row.label], first, seeds)))
+    ]
+    work = [len(lot) * plan.work(configs_of_rows[row.label]) for _, row, lot in todo]
     failures, stopped = {}, False
-    for first in range(seeds):  # a first seed of every row before a second of any
-        for number, row in enumerate(chosen, 1):
-            config = configs_of_rows[row.label]
-            lot = _lot(config, first, seeds)
-            if stopped or row.label in failures or not lot:
-                continue
-            title = f"row {number} of {len(chosen)}, {row.label}"
-            try:
-                stopped = not _run(config, folders[row.label], lot, title, deadline)
-            except (InputError, RunError) as error:
-                failures[row.label] = str(error)
-                _log.warning("%s failed: %s", title, error)
+    for position, (number, row, lot) in enumerate(todo):
+        if stopped or row.label in failures:
+            continue
+        label = f"row {number} of {len(chosen)}, {row.label}"
+        place = Place(label, sum(work[position + 1 :]) / work[position])
+        try:
+            stopped = not _run(configs_of_rows[row.label], folders[row.label], lot, place, deadline)
+        except (InputError, RunError) as error:
+            failures[row.label] = str(error)
+            _log.warning("%s failed: %s", label, error)
     return _results(table, folders, seeds, failures), not stopped
 
 
@@ -149,22 +156,23 @@ def _lot(config, first, seeds):
     return range(first, min(first + at_once, seeds)) if first % at_once == 0 else ()
 
 
-def _run(config, folder, seeds, label, deadline):
+def _left(folder, seeds):
+    """Those of some seeds of a row whose runs are not finished."""
+    return [seed for seed in seeds if Workdir(folder / f"seed_{seed}").summary() is None]
+
+
+def _run(config, folder, left, place, deadline):
     """Goes on with a row's runs of some seeds. Returns whether they are finished."""
-    folders = {seed: folder / f"seed_{seed}" for seed in seeds}
-    left = [seed for seed in seeds if Workdir(folders[seed]).summary() is None]
-    if not left:
-        return True
     more = {"seed": left[0], "num_seeds": len(left), "mesh.seed": len(left)}
     config = configs.from_flat({**configs.flatten(config), **more})
     limit = None if deadline is None else deadline - time.monotonic()
     if limit is not None and limit <= 0:
         return False
     with StopRequest(limit) as stop:
-        summaries = train_each(build(config), Workdir(folder), left, stop, label)
+        summaries = train_each(build(config), Workdir(folder), left, stop, place)
     if summaries is not None:
         for seed in left:
-            _note_origin(folders[seed])
+            _note_origin(folder / f"seed_{seed}")
     return summaries is not None
 
 

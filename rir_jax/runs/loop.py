@@ -9,6 +9,7 @@ from etils import epath
 from rir_jax import config as configs
 from rir_jax.devices import processes
 from rir_jax.runs.interrupt import StopRequest
+from rir_jax.runs.progress import Place
 from rir_jax.runs.run import Run
 from rir_jax.runs.seeds import train_seeds
 from rir_jax.runs.workdir import Workdir
@@ -56,8 +57,8 @@ def train_and_evaluate(
             with folder.open(config):
                 if not processes.agree_all(folder.summary() is not None):  # nobody was faster
                     if config.num_seeds > 1:
-                        return train_seeds(setup, folder, stop, label)
-                    with Run(setup, {config.seed: folder}, stop, label) as run:
+                        return train_seeds(setup, folder, stop, Place(label))
+                    with Run(setup, {config.seed: folder}, stop, Place(label)) as run:
                         summaries = run.finish()
                     return None if summaries is None else summaries[0]
     _log.info("the run in %s is finished already", folder.path)

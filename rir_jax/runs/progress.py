@@ -1,25 +1,44 @@
 """How far a run is, for people: a bar on a terminal, a plain line a minute elsewhere."""
 
 import contextlib
+import dataclasses
 import sys
 import time
 
 import tqdm
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a run stands among others, for what is shown of its progress.
+
+    Attributes:
+      label: put before the progress, such as "row 2 of 5, RiR"; "" for a description of the run.
+      later: the work that follows this run, as a multiple of this whole run's.
+    """
+
+    label: str = ""
+    later: float = 0.0
+
+
+ALONE = Place()
+
+
 class Progress:
-    """Shows steps done of steps to do.
+    """Shows steps done of steps to do, and when they will be done at the pace of this sitting.
 
     Args:
       description: of the run, such as "rir32 on digits".
+      later: as in `Place`.
       total: steps of the whole run.
       initial: steps done before.
       steps_per_epoch: to show epochs.
       every: seconds between lines where there is no terminal.
     """
 
-    def __init__(self, description, total, initial, steps_per_epoch, every=60.0):
-        self._description, self._total, self._per_epoch = description, total, steps_per_epoch
+    def __init__(self, description, later, total, initial, steps_per_epoch, every=60.0):
+        self._description, self._later = description, later
+        self._total, self._per_epoch = total, steps_per_epoch
         self._every, self._said, self._start = every, time.monotonic(), time.monotonic()
         self._initial = self._step = initial
         self._notes = {}
@@ -35,7 +54,8 @@ class Progress:
         self._notes.update(notes)
         if self._bar is not None:
             self._bar.set_description_str(f"{self._description}, epoch {self._epochs(step)}")
-            self._bar.set_postfix(self._notes, refresh=False)
+            later = {"then": _clock(self._seconds_later(step))} if self._later else {}
+            self._bar.set_postfix(self._notes | later, refresh=False)
             self._bar.update(step - self._step)
         self._step = step
         if self._bar is None and time.monotonic() - self._said >= self._every:
@@ -45,13 +65,14 @@ class Progress:
         """Prints a plain line now."""
         self._said = time.monotonic()
         spent = self._said - self._start
-        done = self._step - self._initial
-        left = spent / done * (self._total - self._step) if done else 0
+        left = self._seconds_a_step(self._step) * (self._total - self._step)
+        later = self._seconds_later(self._step)
+        then = f", {_clock(left + later)} with what follows" if self._later else ""
         notes = "".join(f", {name} {value}" for name, value in self._notes.items())
         with contextlib.suppress(OSError):  # nobody listens any more: no reason to stop the run
             print(
                 f"{self._description}: epoch {self._epochs(self._step)}, step {self._step} of "
-                f"{self._total}{notes} [{_clock(spent)} gone, {_clock(left)} to go]",
+                f"{self._total}{notes} [{_clock(spent)} gone, {_clock(left)} to go{then}]",
                 file=sys.stderr,
                 flush=True,
             )
@@ -63,10 +84,19 @@ class Progress:
         else:
             self._bar.close()
 
+    def _seconds_a_step(self, step):
+        done = step - self._initial
+        return (time.monotonic() - self._start) / done if done else 0.0
+
+    def _seconds_later(self, step):
+        return self._later * self._total * self._seconds_a_step(step)
+
     def _epochs(self, step):
         return f"{step / self._per_epoch:.1f} of {self._total // self._per_epoch}"
 
 
 def _clock(seconds):
+    """Seconds as "4:05", or "1:04:05" from an hour on."""
     minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes}:{seconds:02d}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

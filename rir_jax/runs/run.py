@@ -19,7 +19,7 @@ from rir_jax.errors import InputError, RunError
 from rir_jax.runs.interrupt import StopRequest
 from rir_jax.runs.member import Member
 from rir_jax.runs.pace import Pace
-from rir_jax.runs.progress import Progress
+from rir_jax.runs.progress import ALONE, Place, Progress
 from rir_jax.runs.workdir import Workdir
 from rir_jax.training import engine as engines
 from rir_jax.training.setup import Setup
@@ -47,7 +47,7 @@ class Run:
       setup: whose engine trains as many seeds at once as there are folders.
       folders: one opened folder per seed; a seed that is ahead waits for the others.
       stop: says when to stop early.
-      label: put before the progress that is shown.
+      place: where the run stands among others.
 
     Raises:
       InputError: the checkpoints are of another config.
@@ -55,7 +55,11 @@ class Run:
     """
 
     def __init__(
-        self, setup: Setup, folders: Mapping[int, Workdir], stop: StopRequest, label: str = ""
+        self,
+        setup: Setup,
+        folders: Mapping[int, Workdir],
+        stop: StopRequest,
+        place: Place = ALONE,
     ):
         self._setup, self._engine, self._config = setup, setup.engine, setup.config
         self._per_epoch = self._engine.batches.steps_per_epoch
@@ -73,7 +77,8 @@ class Run:
             dataset.held_out, self._config.eval.batch_size, dataset.mean, dataset.std, mesh
         )
         self._progress = Progress(
-            label or f"{self._config.model.name} on {dataset.name}",
+            place.label or f"{self._config.model.name} on {dataset.name}",
+            place.later,
             setup.total_steps,
             self._step,
             self._per_epoch,

@@ -8,13 +8,14 @@ from typing import Any
 from rir_jax import config as configs
 from rir_jax.devices.processes import agree_all, is_main_process
 from rir_jax.runs.interrupt import StopRequest
+from rir_jax.runs.progress import Place
 from rir_jax.runs.run import Run
 from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import Setup
 
 
 def train_seeds(
-    setup: Setup, folder: Workdir, stop: StopRequest, label: str
+    setup: Setup, folder: Workdir, stop: StopRequest, place: Place
 ) -> dict[str, Any] | None:
     """Trains ``num_seeds`` networks, of seeds ``seed``, ``seed + 1``, ...
 
@@ -25,7 +26,7 @@ def train_seeds(
       setup: of the whole.
       folder: of the whole, entered. Each seed has a folder in it.
       stop: ends those that run, and the whole.
-      label: put before the progress that is shown.
+      place: where these runs stand among others.
 
     Returns:
       The summary of all, with means, and sample deviations as ``..._std``; None if stopped.
@@ -37,7 +38,7 @@ def train_seeds(
     if is_main_process():
         folder.write_config(configs.flatten(config))
     seeds = range(config.seed, config.seed + config.num_seeds)
-    summaries = train_each(setup, folder, seeds, stop, label)
+    summaries = train_each(setup, folder, seeds, stop, place)
     if summaries is None:
         return None
     everything = summarize(summaries)
@@ -47,7 +48,7 @@ def train_seeds(
 
 
 def train_each(
-    setup: Setup, folder: Workdir, seeds: Sequence[int], stop: StopRequest, label: str
+    setup: Setup, folder: Workdir, seeds: Sequence[int], stop: StopRequest, place: Place
 ) -> list[dict[str, Any]] | None:
     """As `train_seeds`, of any seeds, with nothing written but each one's folder.
 
@@ -62,22 +63,27 @@ def train_each(
     at_once = setup.engine.num_seeds
     for start in range(0, len(left), at_once):
         lot = left[start : start + at_once]
-        results = _train_lot(setup, {seed: folders[seed] for seed in lot}, stop, label)
+        lots_after = -(-(len(left) - start - len(lot)) // at_once)
+        here = Place(_with_seeds(place.label, lot), place.later + lots_after)
+        results = _train_lot(setup, {seed: folders[seed] for seed in lot}, stop, here)
         if results is None:
             return None
         summaries |= zip(lot, results, strict=True)
     return [summaries[seed] or {} for seed in seeds]
 
 
-def _train_lot(setup, folders, stop, label):
+def _with_seeds(label, seeds):
+    numbers = ", ".join(map(str, seeds))
+    numbers = f"seed {numbers}" if len(seeds) == 1 else f"seeds {numbers}"
+    return f"{label}, {numbers}" if label else numbers
+
+
+def _train_lot(setup, folders, stop, place):
     """Trains some seeds at once. Returns their summaries, or None if stopped."""
-    numbers = ", ".join(map(str, folders))
-    numbers = f"seed {numbers}" if len(folders) == 1 else f"seeds {numbers}"
     with contextlib.ExitStack() as stack:
         for seed, folder in folders.items():
             stack.enter_context(folder.open(configs.of_seed(setup.config, seed)))
-        label = f"{label}, {numbers}" if label else numbers
-        run = stack.enter_context(Run(setup.for_seeds(len(folders)), folders, stop, label))
+        run = stack.enter_context(Run(setup.for_seeds(len(folders)), folders, stop, place))
         return run.finish()
 
 

@@ -66,7 +66,7 @@ def test_what_is_finished_is_not_run_again(finished):
 
 def test_chosen_rows_are_trained_in_their_order(tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr(runner, "_run", lambda *args: trained.append(args[3]) or True)
+    monkeypatch.setattr(runner, "_run", lambda *args: trained.append(args[3].label) or True)
     run_table(TABLE, tmp_path, seeds=1, overrides={}, labels=["RiR", "ResNet"])
     assert trained == ["row 1 of 2, RiR", "row 2 of 2, ResNet"]
     with pytest.raises(InputError, match="row 'Rir' is not in table 'tiny'; allowed: ResNet, too"):

@@ -1,0 +1,56 @@
+"""What is shown of a run's progress: how far it is, and when it and what follows will be done."""
+
+import pytest
+
+from experiments import plan, runner
+from experiments.table import Row, Table
+from rir_jax.runs import progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that is set by hand: ``clock[0]`` is the time in seconds."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def _shown(capsys, clock, later):
+    """The line of a run resumed at step 100 of 1,000 that takes two seconds a step."""
+    shown = progress.Progress("row 1 of 2, RiR", later, total=1000, initial=100, steps_per_epoch=50)
+    clock[0] = 400.0
+    shown.update(300, loss="0.5")
+    return capsys.readouterr().err
+
+
+def test_a_line_says_when_the_run_will_be_done(capsys, clock):
+    assert _shown(capsys, clock, later=0) == (
+        "row 1 of 2, RiR: epoch 6.0 of 20, step 300 of 1000, loss 0.5 [6:40 gone, 23:20 to go]\n"
+    )
+
+
+def test_a_line_says_when_what_follows_will_be_done(capsys, clock):
+    """Three more runs, one of them twice as long: 4 times 2,000 s after the 1,400 of this one."""
+    assert "[6:40 gone, 23:20 to go, 2:36:40 with what follows]" in _shown(capsys, clock, later=4)
+
+
+def test_a_table_weighs_what_is_left_of_it(tmp_path, monkeypatch):
+    deep = {"model.name": "rir32", "model.layers_per_block": 4}
+    rows = (
+        Row("RiR", {"model.name": "rir32"}),
+        Row("deep", deep),
+        Row("CNN", {"model.name": "cnn32"}),
+    )
+    table = Table("tiny", "Tiny", rows, fields={"train.epochs": 2, "mesh.seed": 1})
+    places = []
+    monkeypatch.setattr(runner, "_run", lambda *args: places.append(args[3]) or True)
+    monkeypatch.setattr(runner, "_results", lambda *args: [])
+    monkeypatch.setattr(
+        runner, "_left", lambda folder, seeds: [s for s in seeds if "cnn" not in folder.name]
+    )
+    runner.run_table(table, tmp_path, seeds=2, overrides={})
+    shallow, deeper = (plan.work(table.config(row, {})) for row in rows[:2])
+    assert 1.9 < deeper / shallow < 2.1
+    assert [place.label for place in places] == ["row 1 of 3, RiR", "row 2 of 3, deep"] * 2
+    expected = [(2 * deeper + shallow) / shallow, (shallow + deeper) / deeper, deeper / shallow, 0]
+    assert [place.later for place in places] == pytest.approx(expected)
