@@ -145,7 +145,9 @@ def _lower_training(engine, mesh, program):
     }
     state, seed = engine.abstract_state(), abstract((), jnp.uint32)
     if program == "loop":
-        return engine.train.trace(state, arrays, seed, abstract((), jnp.int32)).lower()
+        of_one = jax.eval_shape(engine.stack, state)
+        seeds, stop = jax.ShapeDtypeStruct((1,), jnp.uint32), abstract((), jnp.int32)
+        return engine.train.trace(of_one, arrays, seeds, stop).lower()
     step = jax.jit(engine.step, donate_argnums=0, out_shardings=replicated(mesh))
     return step.trace(state, arrays, abstract((_IMAGES,), jnp.int32), seed).lower()
 
