@@ -155,7 +155,7 @@ class Engine:
 
     @cached_property
     def train(self):
-        """``(state, arrays, seeds, stop) -> (state, metrics)``, compiled; it takes the old state.
+        """``(state, arrays, seeds, stop) -> (state, metrics)``, compiled; it donates the state.
 
         Trains until step ``stop``, no further than the epoch's end; seeds that are at ``stop`` or
         beyond it stay where they are. ``seeds`` is uint32 ``[num_seeds]``; "loss" and "accuracy"
