@@ -48,8 +48,9 @@ def test_a_checkpoint_that_cannot_be_written(size, setup, tmp_path, reference, g
         run.train_until(22)
         run.wait()
         run.train_until(23)
+        [state] = setup.engine.unstack(run._state)
         with files_no_larger_than(size):
-            said = _failure(Checkpoints(folder / "checkpoints"), run._state)
+            said = _failure(Checkpoints(folder / "checkpoints"), state)
         assert "could not be written: File too large; what was saved before is intact" in said
         assert "\n" not in said
     assert steps_of(folder.path) == [22, 0]
