@@ -60,7 +60,7 @@ def publish(result: Result, command: str, data_dir: str | None = None) -> epath.
     run, summary = result.runs[0], result.summaries[0]
     model, variables, info = load_finished(run)
     card = _card(summary, evaluate(run, data_dir), configs.flatten(info.config), command)
-    folder = pretrained.FOLDER / f"{summary['model']}_{summary['dataset']}"
+    folder = pretrained.FOLDER / f"{summary['model']}_{summary['dataset']}".replace("/", "_")
     save_pretrained(folder, model, variables, dataclasses.replace(info, card=card))
     return folder
 

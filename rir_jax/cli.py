@@ -1,5 +1,7 @@
 """What the command lines share: parsing that answers a mistake with one line, and exit codes."""
 
+import codecs
+import io
 import logging
 import os
 import re
@@ -30,6 +32,7 @@ def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
             print(f"\n\nFields of the config:\n{configs.describe_fields()}")
         return
     _log_ours_only()
+    _print_every_name()
     try:
         main(parse(sys.argv, values)[1:])
     except InputError as error:
@@ -43,6 +46,21 @@ def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
             traceback.print_exc()
             os._exit(1)
         raise
+
+
+def _print_every_name():
+    """Shows what a terminal cannot as escapes: names of files and classes hold any character."""
+    codecs.register_error("rir_jax", _byte_or_escape)
+    instead = {"strict": "backslashreplace", "surrogateescape": "rir_jax"}
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in instead:
+        sys.stdout.reconfigure(errors=instead[sys.stdout.errors])
+
+
+def _byte_or_escape(error):
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.backslashreplace_errors(error)
 
 
 def _log_ours_only():
@@ -94,7 +112,8 @@ class ConfigFlag(flags.Flag):
         if not self.value:
             raise InputError("--config is missing; see --help")
         try:
-            config = runpy.run_path(self.value).get("get_config", lambda: None)()
+            path = os.path.expanduser(self.value)
+            config = runpy.run_path(path).get("get_config", lambda: None)()
         except Exception as error:  # the file is Python: anything
             raise InputError(f"--config={self.value}: {_one_line(error)}") from None
         if not isinstance(config, ml_collections.ConfigDict):

@@ -82,6 +82,8 @@ def _increasing(values):
     return whole and all(a < b for a, b in zip((0, *values), values, strict=False))
 
 
+_WORD = r"\w[\w.+-]{0,99}"  # a part of a path, and none that leads upwards
+
 FIELDS: dict[str, Field] = {
     "seed": _whole(0, "random seed of weights, order of the images, augmentation", 0, 2**32 - 1),
     "num_seeds": _whole(
@@ -121,8 +123,8 @@ FIELDS: dict[str, Field] = {
         str,
         "cifar10",
         "the data set",
-        "'digits' or the name of a TFDS set",
-        lambda value: re.fullmatch(r"[A-Za-z0-9_]{1,100}", value) is not None,
+        "'digits' or the name of a TFDS set, as NAME or NAME/CONFIG",
+        lambda value: re.fullmatch(rf"{_WORD}(/{_WORD})?", value) is not None,
     ),
     "dataset.data_dir": Field(
         str,
@@ -201,6 +203,7 @@ INERT_FIELDS = (
     "mesh.seed",
     "train.time_limit",
     "dataset.data_dir",
+    "eval.batch_size",
     "checkpoint.every_epochs",
     "checkpoint.keep",
 )
@@ -326,12 +329,14 @@ def validate(config: ml_collections.ConfigDict) -> None:
 
 
 def parse_text(path: str, text: str) -> Any:
-    """The value of a field, from text as a command line gives it.
+    """The value of a field, from text as a command line gives it; None unsets one that can be.
 
     Raises:
       InputError: an unknown field, or a value that is not allowed.
     """
     field = _field(path)
+    if text == "None" and field.default is None:
+        return None
     try:
         value = _PARSERS[field.type](text)
         _check(path, value)

@@ -1,7 +1,8 @@
 """Evaluates a trained network: python -m rir_jax.evaluate --workdir=DIR
 
-Prints exact accuracy and loss on the whole test split as one line of JSON, and draws the confusion
-matrix and the worst mistakes into the folder, confusion.png and mistakes.png (--nopictures: not).
+Prints exact accuracy and loss on the whole split that the run reports on as one line of JSON, and
+draws the confusion matrix and the worst mistakes into the folder, confusion.png and mistakes.png
+(--nopictures: not).
 --pretrained=NAME evaluates a network that comes with the package, without pictures.
 """
 
@@ -17,6 +18,9 @@ _PRETRAINED = flags.DEFINE_string("pretrained", None, "Name of a published netwo
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data sets, if it moved.", FLAGS
 )
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", None, "Images at once (default: as the run).", 1, flag_values=FLAGS
+)
 _PICTURES = flags.DEFINE_bool("pictures", True, "Whether to draw pictures.", FLAGS)
 
 
@@ -27,9 +31,9 @@ def main(arguments: list[str]) -> None:
     from rir_jax.trained.evaluation import evaluate, evaluate_pretrained
 
     if _PRETRAINED.value:
-        result = evaluate_pretrained(_PRETRAINED.value, _DATA_DIR.value)
+        result = evaluate_pretrained(_PRETRAINED.value, _DATA_DIR.value, _BATCH_SIZE.value)
     else:
-        result = evaluate(_WORKDIR.value, _DATA_DIR.value, _PICTURES.value)
+        result = evaluate(_WORKDIR.value, _DATA_DIR.value, _PICTURES.value, _BATCH_SIZE.value)
     print(json.dumps(result))
 
 

@@ -1,13 +1,53 @@
 """Files, on a disk or in a bucket: whole writes, digests, JSON and the cache folder."""
 
+import contextlib
+import functools
 import hashlib
 import json
 import os
 import pathlib
+import re
+import tempfile
 from typing import Any
 
 import numpy as np
 from etils import epath
+
+_PLAIN = re.compile(r"[\w ./~+,:=@%#-]*")
+
+
+def path(name: epath.PathLike) -> epath.Path:
+    """A path as a user names it: ``~`` is the home folder, every other character is itself."""
+    return epath.Path(name).expanduser()
+
+
+def plain(path: epath.PathLike) -> epath.Path:
+    """A folder on a disk by a name that every library takes.
+
+    Orbax and TFDS take brackets for patterns, tensorstore takes backslashes for slashes, and it
+    takes nothing but UTF-8. A path that may be misread is replaced by a link to it in the cache
+    folder, which has the same name in all processes of a run.
+    """
+    text = os.fspath(path)
+    if is_remote(path) or _PLAIN.fullmatch(text):
+        return epath.Path(path)
+    target = os.path.abspath(text)
+    links = cache_root() / "links"
+    try:
+        links.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        links = _scratch()
+    if not _PLAIN.fullmatch(str(links)):
+        links = _scratch()
+    link = links / digest(os.fsencode(target))[:32]
+    with contextlib.suppress(FileExistsError):
+        link.symlink_to(target)
+    return epath.Path(link)
+
+
+@functools.cache
+def _scratch():
+    return pathlib.Path(tempfile.mkdtemp())
 
 
 def is_remote(path: epath.PathLike) -> bool:
@@ -56,7 +96,7 @@ def read_json(path: epath.PathLike) -> dict[str, Any]:
       ValueError: it holds something else.
     """
     try:
-        value = json.loads(epath.Path(path).read_text())
+        value = json.loads(epath.Path(path).read_bytes())
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
@@ -84,6 +124,6 @@ def digest_of_array(array: np.ndarray) -> str:
 def cache_root() -> pathlib.Path:
     """``$RIR_JAX_CACHE``, or rir_jax in the user's cache folder."""
     if "RIR_JAX_CACHE" in os.environ:
-        return pathlib.Path(os.environ["RIR_JAX_CACHE"])
+        return pathlib.Path(os.environ["RIR_JAX_CACHE"]).expanduser()
     user = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     return pathlib.Path(user) / "rir_jax"

@@ -3,7 +3,7 @@
 PNG, JPEG and WebP files of any size. The network is one that comes with the package
 (--pretrained=rir32_cifar10), that of a finished run (--workdir), a file that rir_jax.export wrote
 (--exported), or a folder of safetensors (--weights). With --json, one JSON object a file, for
-programs.
+programs. A file among several that is no image gets an entry that says so, and the exit code is 1.
 """
 
 import json
@@ -12,7 +12,7 @@ import sys
 from absl import flags
 
 from rir_jax import cli
-from rir_jax.errors import InputError
+from rir_jax.errors import InputError, RunError
 
 FLAGS = flags.FlagValues()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.", FLAGS)
@@ -30,8 +30,16 @@ def main(arguments: list[str]) -> None:
         raise InputError("no image given; allowed: PNG, JPEG and WebP files, see --help")
     cli.use_compilation_cache()
     classify = _classifier()
+    failed = 0
     for result in classify.predict_files(arguments, _TOP.value):
-        print(json.dumps(result) if _JSON.value else describe(result, _block()))
+        if "error" in result and len(arguments) == 1:
+            raise InputError(result["error"])
+        failed += "error" in result
+        print(json.dumps(result) if _JSON.value else describe(result, _block()), flush=True)
+    if failed:
+        raise RunError(
+            f"{failed} of {len(arguments)} images could not be classified; their entries say why"
+        )
 
 
 def _classifier():
@@ -58,6 +66,8 @@ def describe(result: dict, block: str = "█") -> str:
     digit.png
       3   50.00 %  ###############
     """
+    if "error" in result:
+        return f"{result['image']}\n  {result['error']}"
     changes = f" ({result['changes']})" if result["changes"] else ""
     lines = [f"{result['image']}{changes}"]
     width = max(len(entry["name"]) for entry in result["classes"])

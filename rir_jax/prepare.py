@@ -8,7 +8,7 @@ import importlib.util
 from absl import flags
 from etils import epath
 
-from rir_jax import cli
+from rir_jax import cli, files
 from rir_jax.data import sources
 from rir_jax.errors import InputError, RunError
 
@@ -30,11 +30,13 @@ def prepare(name: str, data_dir: str | None = None) -> epath.Path:
     """Downloads and prepares a TFDS set, unless it is there. Returns its folder.
 
     Raises:
-      InputError: an unknown set, or TensorFlow (which TFDS needs for this alone) is missing.
+      InputError: an unknown set, one that cannot be trained on (nothing is downloaded then), or
+        TensorFlow (which TFDS needs for this alone) is missing.
       RunError: the download or the preparation failed.
     """
     if name == "digits":
         raise InputError("dataset 'digits' comes with scikit-learn and needs no preparation")
+    sources.check_name(name)
     try:
         return sources.prepared_folder(name, data_dir)
     except InputError:
@@ -46,11 +48,17 @@ def prepare(name: str, data_dir: str | None = None) -> epath.Path:
             )
     import tensorflow_datasets as tfds
 
-    where = epath.Path(data_dir or sources.DEFAULT_DATA_DIR).expanduser()
+    where = files.path(data_dir or sources.DEFAULT_DATA_DIR)
     try:
         builder = tfds.builder(name, data_dir=where, file_format="array_record")
     except tfds.core.DatasetNotFoundError:
         raise InputError(f"dataset {name!r} is unknown to TFDS; allowed: see its catalog") from None
+    except ValueError as error:  # of its configs
+        raise InputError(f"dataset {name!r}: {' '.join(str(error).split())[:300]}") from None
+    if builder.builder_config is not None and "/" not in name:
+        names = ", ".join(f"{name}/{config}" for config in builder.builder_configs)
+        raise InputError(f"dataset {name!r} has several configs; allowed: {names}")
+    sources.described(name, builder.info.features)
     try:
         builder.download_and_prepare()
     except Exception as error:  # network, disk, checksums: whatever TFDS raises

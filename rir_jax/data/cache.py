@@ -1,11 +1,12 @@
 """Decoded images on disk, so that a second start reads them in a moment.
 
-A cache entry is two ``.npy`` files (never pickled) and their digests. It is keyed by the
-prepared files' names, sizes and times, and left aside when it does not match them.
+A cache entry is two ``.npy`` files (never pickled) and their digests. It is keyed by the decoder
+and the prepared files' names, sizes and times, and left aside when it does not match them.
 """
 
 import contextlib
 import json
+import os
 import pathlib
 import tempfile
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 
 from rir_jax.files import cache_root, digest, digest_of_array
 
+_DECODER = "2"  # of the code that decodes: what another one has decoded is not read
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
@@ -33,11 +35,11 @@ def arrays(folder, split: str, decode: Callable[[], Arrays]) -> Arrays:
 
 
 def _key(folder):
-    described = [str(folder)]
+    described = [str(folder), _DECODER]
     for path in sorted(folder.iterdir()):
         stat = path.stat()
         described.append(f"{path.name} {stat.length} {stat.mtime}")
-    return digest("\n".join(described).encode())[:32]
+    return digest(os.fsencode("\n".join(described)))[:32]
 
 
 def _read(entry):

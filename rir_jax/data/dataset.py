@@ -1,9 +1,13 @@
 """What every source yields: two splits of uint8 images in memory, and what describes them."""
 
 import dataclasses
+import reprlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from rir_jax.data.images import check_channels
 from rir_jax.errors import InputError
 
 
@@ -19,6 +23,33 @@ class Split:
 
     def take(self, index: np.ndarray) -> "Split":
         return Split(self.images[index], self.labels[index])
+
+
+def check_split(split: Split, class_names: tuple[str, ...], owner: str) -> None:
+    """Checks that a split is what it says it is, wherever it was read from.
+
+    Args:
+      split: of any arrays.
+      class_names: of its labels.
+      owner: of the split, for messages: "'train' of dataset 'cifar10'".
+
+    Raises:
+      InputError: no images, of another type or of channels that networks do not take, or labels
+        that are none of the classes.
+    """
+    images, labels, count = split.images, split.labels, len(class_names)
+    if images.ndim != 4 or images.dtype != np.uint8 or not images.size:
+        raise InputError(
+            f"{owner} has images {images.dtype} {images.shape}; allowed: uint8 [N, H, W, C]"
+        )
+    check_channels(images.shape[-1], owner)
+    wrong = np.flatnonzero((labels < 0) | (labels >= count))
+    if len(wrong):
+        raise InputError(
+            f"{owner} has {len(wrong):,} labels of {len(labels):,} that are none of its {count} "
+            f"classes, the first is {labels[wrong[0]]}; allowed: 0 to {count - 1} (-1 marks images "
+            "without a label: leave them out when preparing the set)"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +76,47 @@ class Dataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return self.train.images.shape[1:]
+
+    def described(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the data, as JSON values."""
+        return {
+            "name": self.name,
+            "num_train_images": len(self.train),
+            "image_shape": list(self.image_shape),
+            "class_names": list(self.class_names),
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+        }
+
+    def check_same(self, known: Mapping[str, Any], owner: str) -> None:
+        """Checks that these are the data that a network was trained on, as far as it knows them.
+
+        Args:
+          known: some of what `described` gave of those.
+          owner: the network, for messages.
+
+        Raises:
+          InputError: naming the first difference.
+        """
+        now = self.described()
+        for field, before in known.items():
+            if not _same(field, before, now[field]):
+                words = field.replace("_", " ")
+                raise InputError(
+                    f"dataset {self.name!r} is not what {owner} was trained on: its {words} "
+                    f"{_brief.repr(now[field])}, then {_brief.repr(before)}"
+                )
+
+
+def _same(field, before, now):
+    if field in ("mean", "std"):  # in float32 in some places, and JPEG's decoders differ a little
+        return np.shape(before) == np.shape(now) and np.allclose(before, now, rtol=0, atol=0.01)
+    return before == now or list(before) == list(now)
+
+
+_brief = reprlib.Repr()  # of values in messages
+_brief.maxstring = 80
+_brief.maxlist = _brief.maxtuple = 20
 
 
 def make_dataset(

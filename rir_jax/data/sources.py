@@ -1,4 +1,4 @@
-"""Where images come from: scikit-learn's digits, and every TFDS set of images of one shape."""
+"""Where images come from: scikit-learn's digits, and every TFDS set of images of one size."""
 
 import functools
 import importlib.util
@@ -8,8 +8,11 @@ import ml_collections
 import numpy as np
 from etils import epath
 
+from rir_jax import files
+from rir_jax.config import FIELDS
 from rir_jax.data import cache
-from rir_jax.data.dataset import Dataset, Split, make_dataset
+from rir_jax.data.dataset import Dataset, Split, check_split, make_dataset
+from rir_jax.data.images import check_channels, decode_image
 from rir_jax.errors import InputError
 
 DEFAULT_DATA_DIR = "~/tensorflow_datasets"
@@ -31,19 +34,26 @@ def load(
     """Loads a data set into memory. Never downloads anything.
 
     Args:
-      name: "digits", or the name of a TFDS set ("cifar10", "cifar100", "svhn_cropped", ...) that
-        `rir_jax.prepare` has prepared.
+      name: "digits", or the name of a TFDS set ("cifar10", "svhn_cropped", ...) that
+        `rir_jax.prepare` has prepared, with its config if it has any ("imagenet_resized/32x32").
       data_dir: folder of prepared TFDS sets (default: TFDS's own, ~/tensorflow_datasets).
       validation_fraction: part of the training split to hold out and report on, 0 for none.
       num_train, num_test: how many images of a split to use, the first ones (TFDS stores them in
         a random order); all when None.
 
     Raises:
-      InputError: the set is not prepared, is of another kind or has fewer images, or a package to
-        read it is missing.
+      InputError: the set is not prepared, is of another kind, has fewer images, damaged ones or
+        labels that are none of its classes, or a package to read it is missing.
     """
     read = _digits if name == "digits" else functools.partial(_tfds, name, data_dir)
     train, test, class_names = read()
+    for split, kind in ((train, "train"), (test, "test")):
+        check_split(split, class_names, f"{kind!r} of dataset {name!r}")
+    if train.images.shape[1:] != test.images.shape[1:]:
+        raise InputError(
+            f"dataset {name!r} has images {train.images.shape[1:]} in 'train' and "
+            f"{test.images.shape[1:]} in 'test'; allowed: one shape"
+        )
     train = _first(train, num_train, "dataset.num_train", "training", name)
     test = _first(test, num_test, "dataset.num_test", "test", name)
     return make_dataset(name, train, test, class_names, validation_fraction)
@@ -81,18 +91,65 @@ def _tfds(name, data_dir):
         _require(package, f"reading {name!r} from {folder}", "tfds")
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(str(folder))
-    info = builder.info
-    if not ({"image", "label"} <= set(info.features) and {"train", "test"} <= set(info.splits)):
+    builder = tfds.builder_from_directory(str(files.plain(folder)))
+    shape, class_names = described(name, builder.info.features)
+    if not {"train", "test"} <= set(builder.info.splits):
         raise InputError(
-            f"dataset {name!r} in {folder} is no image classification set: allowed: features "
-            "'image' and 'label', splits 'train' and 'test'"
+            f"dataset {name!r} has the splits {', '.join(builder.info.splits)}; allowed: 'train' "
+            "and 'test' among them"
         )
     splits = [
-        cache.arrays(folder, split, lambda split=split: _decode(builder, split))
+        cache.arrays(folder, split, lambda split=split: _decode(builder, split, shape))
         for split in ("train", "test")
     ]
-    return *(Split(*arrays) for arrays in splits), tuple(info.features["label"].names)
+    return *(Split(*arrays) for arrays in splits), class_names
+
+
+def described(name: str, features) -> tuple[tuple[int | None, ...], tuple[str, ...]]:
+    """What a TFDS set says of its images and labels.
+
+    Args:
+      name: of the set, for messages.
+      features: of TFDS.
+
+    Returns:
+      The images' ``(H, W, C)``, with None for sizes that it leaves open, and the class names.
+
+    Raises:
+      InputError: it has no images of 8 bits in grey or RGB, or no classes.
+    """
+    import tensorflow_datasets as tfds
+
+    image = _feature(name, features, "image", tfds.features.Image)
+    label = _feature(name, features, "label", tfds.features.ClassLabel)
+    dtype = np.dtype(image.np_dtype)
+    if dtype != np.uint8:
+        raise InputError(f"dataset {name!r} has images of {dtype}; allowed: uint8")
+    shape = (*image.shape[:2], image.shape[2] or 3)
+    check_channels(shape[-1], f"dataset {name!r}")
+    return shape, tuple(label.names)
+
+
+def _feature(name, features, kind, wanted):
+    feature = dict(features.items()).get(kind)
+    if not isinstance(feature, wanted):
+        found = "none" if feature is None else f"a {type(feature).__name__}"
+        raise InputError(
+            f"dataset {name!r} has no classes of images: its feature {kind!r} is {found}; "
+            f"allowed: a tfds.features.{wanted.__name__}"
+        )
+    return feature
+
+
+def check_name(name: str) -> None:
+    """Checks the form of a data set's name, which becomes a part of paths.
+
+    Raises:
+      InputError: it is no name.
+    """
+    field = FIELDS["dataset.name"]
+    if not field.check(name):
+        raise InputError(f"dataset.name is {name!r}; allowed: {field.allowed}")
 
 
 def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
@@ -103,16 +160,20 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
     Raises:
       InputError: there is none that can be read, with the command that prepares it.
     """
+    check_name(name)
     try:
-        folder = epath.Path(data_dir or DEFAULT_DATA_DIR).expanduser()
-        folder.exists()
+        folder = files.path(data_dir or DEFAULT_DATA_DIR)
+        root = folder / name
+        infos = _infos(root)
+        others = [] if infos else _folders(root)
+        configs = [f"{name}/{child.name}" for child in others if _infos(child)]
     except Exception as error:  # too long, no package for gs://, no access, ...
         raise InputError(f"dataset.data_dir is {str(data_dir)[:80]!r}: {error}"[:300]) from None
-    root = folder / name
     how = f"prepare it with: python -m rir_jax.prepare --dataset={name} --data_dir={folder}"
-    if "/" in name or not name or name.startswith("."):
-        raise InputError(f"dataset.name is {name!r}; allowed: 'digits' or the name of a TFDS set")
-    infos = sorted(root.glob("*/dataset_info.json")) if root.exists() else []
+    if not infos and configs:
+        raise InputError(
+            f"dataset {name!r} is prepared in {folder} with a config; allowed: {', '.join(configs)}"
+        )
     if not infos:
         raise InputError(f"dataset {name!r} is not prepared in {folder}; {how}")
     formats = {info: _file_format(info) for info in infos}
@@ -123,6 +184,16 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
             f"dataset {name!r} in {root} is in format {found}, not array_record; {how}"
         )
     return max(readable, key=_version).parent
+
+
+def _folders(root):
+    return sorted(child for child in root.iterdir() if child.is_dir()) if root.is_dir() else []
+
+
+def _infos(root):
+    """The descriptions of the versions of a set in its folder."""
+    infos = (version / "dataset_info.json" for version in _folders(root))
+    return [info for info in infos if info.exists()]
 
 
 def _file_format(info):
@@ -136,22 +207,29 @@ def _version(info):
     return [int(part) if part.isdigit() else -1 for part in info.parent.name.split(".")]
 
 
-def _decode(builder, split):
-    """All images and labels of a split, in the order of the files."""
-    source = builder.as_data_source(split=split)
+def _decode(builder, split, shape):
+    """All images and labels of a split, in the order of the files.
+
+    The images are decoded as those that are classified later, not by TFDS, which takes palettes
+    for grey and lets 16 bits overflow.
+    """
+    import tensorflow_datasets as tfds
+
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    source = builder.as_data_source(split=split, decoders=decoders)
     images, labels = [], []
     for start in range(0, len(source), _BATCH):
-        indices = range(start, min(start + _BATCH, len(source)))
-        for example in source.__getitems__(list(indices)):
-            images.append(example["image"])
+        indices = list(range(start, min(start + _BATCH, len(source))))
+        for index, example in zip(indices, source.__getitems__(indices), strict=True):
+            name = f"image {index} in {split!r} of dataset {builder.name!r}"
+            image = decode_image(example["image"], name, shape[-1])
+            sizes = zip(shape, image.shape, strict=True)
+            if any(wanted not in (None, size) for wanted, size in sizes):
+                raise InputError(f"{name} is {image.shape}; allowed: {shape}, one size for all")
+            shape = image.shape
+            images.append(image)
             labels.append(example["label"])
-    shapes = {image.shape for image in images}
-    if len(shapes) != 1 or images[0].dtype != np.uint8:
-        raise InputError(
-            f"dataset {builder.name!r} has {len(shapes)} shapes of images of {images[0].dtype} in "
-            f"{split!r}; allowed: uint8 images of one shape"
-        )
-    return np.stack(images), np.asarray(labels, np.int32)
+    return np.array(images, np.uint8), np.array(labels, np.int32)
 
 
 def _require(package, what, extra):

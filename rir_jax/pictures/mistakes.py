@@ -28,8 +28,9 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -
     axes = figure.subplots()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = 8 if count <= _MANY else 6
-    axes.set_xticks(range(count), class_names, rotation=90, fontsize=size)
-    axes.set_yticks(range(count), class_names, fontsize=size)
+    names = [_as_it_is(name) for name in class_names]
+    axes.set_xticks(range(count), names, rotation=90, fontsize=size)
+    axes.set_yticks(range(count), names, fontsize=size)
     axes.set(xlabel="predicted", ylabel="true", title=title)
     if count <= _MANY:
         for row, column in zip(*np.nonzero(matrix), strict=True):
@@ -38,6 +39,11 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -
             axes.text(column, row, number, ha="center", va="center", color=color, fontsize=7)
     figure.colorbar(picture, ax=axes, shrink=0.8, label="share of the true class")
     return png(figure)
+
+
+def _as_it_is(name):
+    """A name that Matplotlib does not take for a formula."""
+    return name.replace("$", r"\$")
 
 
 def worst_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int = 24) -> np.ndarray:
@@ -79,8 +85,8 @@ def draw_mistakes(
         axes.imshow(np.repeat(image, 4 - image.shape[-1], axis=-1)[..., :3])
         taken = probabilities[index].argmax()
         axes.set_title(
-            f"{class_names[labels[index]]}, taken for\n{class_names[taken]}: "
-            f"{100 * probabilities[index, taken]:.1f} %",
+            f"{_as_it_is(class_names[labels[index]])}, taken for\n"
+            f"{_as_it_is(class_names[taken])}: {100 * probabilities[index, taken]:.1f} %",
             fontsize=8,
         )
     wrong = int((probabilities.argmax(axis=1) != labels).sum())

@@ -21,7 +21,7 @@ from etils import epath
 
 from rir_jax.devices.processes import is_main_process
 from rir_jax.errors import InputError, RunError
-from rir_jax.files import digest_of_array, digest_of_json, is_remote
+from rir_jax.files import digest_of_array, digest_of_json, is_remote, plain
 
 _log = logging.getLogger(__name__)
 FORMAT = 1
@@ -66,7 +66,7 @@ class Checkpoints:
         )
         self._newest = step
         with self._write_errors():
-            self._open().save(self.folder / str(step), args=items)
+            self._open().save(plain(self.folder) / str(step), args=items)
 
     def wait(self) -> None:
         """Waits until all is on the disk, then deletes what is too many.
@@ -170,7 +170,7 @@ class Checkpoints:
                     (self.folder / str(newer)).rename(target)
 
     def _restore(self, step, abstract_state):
-        path = self.folder / str(step)
+        path = plain(self.folder) / str(step)
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
             notes = reader.restore(path, args=ocp.args.Composite(notes=ocp.args.JsonRestore()))
             notes = dict(notes.notes)

@@ -8,6 +8,7 @@ import numpy as np
 from rir_jax import config as configs
 from rir_jax.devices.processes import agree_equal, is_main_process
 from rir_jax.errors import RunError
+from rir_jax.pictures.attempt import attempt
 from rir_jax.pictures.curves import draw_curves
 from rir_jax.pictures.examples import example_images
 from rir_jax.runs.checkpoints import Checkpoints
@@ -61,12 +62,12 @@ class Member:
           The member and its state.
 
         Raises:
-          InputError: the checkpoints are of another config.
+          InputError: the checkpoints are of another config, or of other data.
           RunError: they are damaged or lost, or the first could not be written.
         """
         checkpoints = Checkpoints(folder / "checkpoints", setup.config.checkpoint.keep)
         lasting = _lasting_notes(setup, seed)
-        state, notes = _read(checkpoints, lasting["config"], setup.engine) or _start(
+        state, notes = _read(checkpoints, lasting, setup, folder) or _start(
             checkpoints, lasting, setup.engine, folder
         )
         if is_main_process():
@@ -138,15 +139,16 @@ class Member:
         self._log.close()
 
     def draw(self) -> None:
-        """Draws curves.png."""
+        """Draws curves.png, if it can."""
         config = self._config
         if is_main_process() and self._log.records:
-            picture = draw_curves(
-                self._log.records,
-                title=f"{config.model.name} on {config.dataset.name}",
-                drops=configs.drops(config),
-            )
-            self._folder.write_bytes("curves.png", picture)
+            with attempt("curves.png"):
+                picture = draw_curves(
+                    self._log.records,
+                    title=f"{config.model.name} on {config.dataset.name}",
+                    drops=configs.drops(config),
+                )
+                self._folder.write_bytes("curves.png", picture)
 
     def summarize(self, state: TrainState, clock: dict[str, float], devices) -> dict[str, Any]:
         """Writes summary.json, the sign that it is finished, and returns what it holds."""
@@ -172,10 +174,11 @@ class Member:
         return summary
 
 
-def _read(checkpoints, values, engine):
+def _read(checkpoints, lasting, setup, folder):
     def abstract_state(notes):
-        check_same(values, notes["config"], f"a checkpoint in {checkpoints.folder}")
-        return engine.abstract_state()
+        check_same(lasting["config"], notes["config"], f"a checkpoint in {checkpoints.folder}")
+        setup.dataset.check_same(notes["dataset"], f"the run in {folder.path}")
+        return setup.engine.abstract_state()
 
     checkpoints.clear_leftovers()
     restored = checkpoints.restore(abstract_state)
@@ -200,17 +203,9 @@ def _start(checkpoints, lasting, engine, folder):
 
 def _lasting_notes(setup, seed):
     """What every checkpoint of a seed says besides its state: what it is of, and how to use it."""
-    dataset = setup.dataset
     return {
         "config": configs.flatten(configs.of_seed(setup.config, seed)),
-        "dataset": {
-            "name": dataset.name,
-            "num_train_images": len(dataset.train),
-            "image_shape": list(dataset.image_shape),
-            "class_names": list(dataset.class_names),
-            "mean": dataset.mean.tolist(),
-            "std": dataset.std.tolist(),
-        },
+        "dataset": setup.dataset.described(),
     }
 
 

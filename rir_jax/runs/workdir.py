@@ -31,7 +31,7 @@ class Workdir:
         if not str(path) or "\0" in str(path):
             raise InputError(f"workdir is {str(path)!r}; allowed: the path of a folder")
         try:
-            self.path = epath.Path(path).expanduser()
+            self.path = files.path(path)
             self.path.exists()
         except Exception as error:  # too long, no package for gs://, no access, ...
             raise InputError(f"workdir {path} cannot be used: {error}") from None

@@ -1,14 +1,16 @@
 """From images of any size to classes with probabilities: what serving a network needs."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rir_jax.data.images import read_image
+from rir_jax.data.images import as_images, convert, read_image
+from rir_jax.errors import InputError
 from rir_jax.models.fold import fold
 
 BATCH_SIZE = 64
@@ -29,7 +31,12 @@ class Classifier:
     image_shape: tuple[int, int, int]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 images ``[N, H, W, C]`` to probabilities, float32 ``[N, num_classes]``."""
+        """uint8 images ``[N, H, W, C]`` to probabilities, float32 ``[N, num_classes]``.
+
+        Raises:
+          InputError: images of another type or shape.
+        """
+        images = as_images(images, self.image_shape)
         found = [np.zeros((0, len(self.class_names)), np.float32)]
         for start in range(0, len(images), BATCH_SIZE):
             batch = images[start : start + BATCH_SIZE]
@@ -40,28 +47,28 @@ class Classifier:
             found.append(np.asarray(probabilities, np.float32)[: len(batch)])
         return np.concatenate(found)
 
-    def predict_files(self, paths: Sequence[str], top: int = 3) -> list[dict[str, Any]]:
-        """The most probable classes of image files.
+    def predict_files(self, paths: Iterable[str], top: int = 3) -> Iterator[dict[str, Any]]:
+        """The most probable classes of image files, each as soon as it is known.
 
         Args:
           paths: of PNG, JPEG or WebP files of any size.
           top: how many classes of each.
 
-        Returns:
-          One dict a file: "image" (its path), "changes" (what was done to fit it, in words; ""
-          if nothing) and "classes", the most probable first, each with "name", "index" and
-          "probability" (0 to 1).
-
-        Raises:
-          InputError: a file is no image.
+        Yields:
+          One dict a file, in their order: "image" (its path), "changes" (what was done to fit it,
+          in words; "" if nothing) and "classes", the most probable first, each with "name",
+          "index" and "probability" (0 to 1). Of a file that is no image, "image" and "error".
         """
-        fitted = [fit_image(read_image(path), self.image_shape) for path in paths]
-        images = np.array([image for image, _ in fitted], np.uint8)
-        probabilities = self(images.reshape(len(paths), *self.image_shape))
-        return [
-            {"image": str(path), "changes": changes, "classes": self._top(of_image, top)}
-            for path, (_, changes), of_image in zip(paths, fitted, probabilities, strict=True)
-        ]
+        paths, size = iter(paths), 1
+        while batch := list(itertools.islice(paths, size)):
+            size = min(2 * size, BATCH_SIZE)  # the first answers come soon, then many at once
+            fitted = [_fit_file(path, self.image_shape) for path in batch]
+            images = [image for _, image in fitted if image is not None]
+            answers = iter(self(np.array(images, np.uint8).reshape(-1, *self.image_shape)))
+            for result, image in fitted:
+                if image is not None:
+                    result["classes"] = self._top(next(answers), top)
+                yield result
 
     def _top(self, probabilities, top):
         order = np.argsort(-probabilities, kind="stable")[:top]
@@ -93,6 +100,15 @@ def classifier(model: Any, variables: Any, info: Any) -> Classifier:
     )
 
 
+def _fit_file(path, image_shape):
+    """What is known of a file before it is classified, and its image; None if it is none."""
+    try:
+        image, changes = fit_image(read_image(path), image_shape)
+    except InputError as error:
+        return {"image": str(path), "error": str(error)}, None
+    return {"image": str(path), "changes": changes}, image
+
+
 def fit_image(image: np.ndarray, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, str]:
     """Fits an image to a network: cuts the middle to the right proportions, then resizes it.
 
@@ -103,6 +119,9 @@ def fit_image(image: np.ndarray, image_shape: tuple[int, int, int]) -> tuple[np.
     Returns:
       uint8 ``[H, W, C]``, and in words what was done, "" if nothing.
 
+    Raises:
+      InputError: the network's images are neither grey nor RGB.
+
     >>> fitted, changes = fit_image(np.zeros((48, 64, 3), np.uint8), (8, 8, 3))
     >>> fitted.shape, changes
     ((8, 8, 3), 'middle 48x48 of 64x48, resized to 8x8')
@@ -111,7 +130,8 @@ def fit_image(image: np.ndarray, image_shape: tuple[int, int, int]) -> tuple[np.
 
     height, width = image.shape[:2]
     new_height, new_width, channels = image_shape
-    picture = Image.fromarray(image)
+    image = convert(image, channels)
+    picture = Image.fromarray(image if channels == 3 else image[..., 0])
     changes = []
     scale = min(height / new_height, width / new_width)
     cut = max(1, round(new_width * scale)), max(1, round(new_height * scale))
@@ -119,8 +139,6 @@ def fit_image(image: np.ndarray, image_shape: tuple[int, int, int]) -> tuple[np.
         left, upper = (width - cut[0]) // 2, (height - cut[1]) // 2
         picture = picture.crop((left, upper, left + cut[0], upper + cut[1]))
         changes.append(f"middle {cut[0]}x{cut[1]} of {width}x{height}")
-    if channels == 1:
-        picture = picture.convert("L")
     if cut != (new_width, new_height):
         # Pillow's filters widen with the scale, so that nothing aliases.
         picture = picture.resize((new_width, new_height), Image.Resampling.BICUBIC)

@@ -8,10 +8,11 @@ import jax
 from etils import epath
 
 from rir_jax.data import sources
-from rir_jax.data.dataset import Dataset, Split
+from rir_jax.data.dataset import Split
 from rir_jax.devices.mesh import create_mesh, replicate
 from rir_jax.errors import InputError
 from rir_jax.models.network import Network
+from rir_jax.pictures.attempt import attempt
 from rir_jax.pictures.mistakes import confusion_matrix, draw_confusion, draw_mistakes
 from rir_jax.runs.workdir import Workdir
 from rir_jax.trained.classifier import classifier
@@ -25,42 +26,53 @@ _BATCH_SIZE = 500  # for networks that come without a run's config
 
 
 def evaluate(
-    workdir: epath.PathLike, data_dir: str | None = None, pictures: bool = False
+    workdir: epath.PathLike,
+    data_dir: str | None = None,
+    pictures: bool = False,
+    batch_size: int | None = None,
 ) -> dict[str, Any]:
-    """Exact accuracy and loss of a run's network on the whole split that it reports on.
+    """Exact accuracy and loss of a run's network on the very split that it reports on.
 
     Args:
       workdir: of the run.
       data_dir: where the prepared data set is now, if not where the config says.
       pictures: whether to draw confusion.png and mistakes.png into the workdir, which takes a
-        second pass over the split.
+        second pass over the split. A picture that cannot be drawn is warned of.
+      batch_size: images at once; the run's eval.batch_size when None.
 
     Returns:
       "split", "accuracy" (0 to 1), "num_correct", "loss", "num_examples", "step", "model" and
       "dataset".
 
     Raises:
-      InputError, RunError: as `rir_jax.load`, or the data set is not there or of other classes.
+      InputError, RunError: as `rir_jax.load`, or the data set is not there or not the one that the
+        network was trained on.
     """
     model, variables, info = load(workdir)
     config: Any = info.config  # a run has one
-    fraction = config.dataset.validation_fraction
-    dataset = sources.load(info.dataset, data_dir or config.dataset.data_dir, fraction)
-    _check_same_kind(info, dataset)
-    result = _measure(model, variables, info, dataset.held_out, config.eval.batch_size)
+    fields = {**config.dataset, "data_dir": data_dir or config.dataset.data_dir}
+    dataset = sources.load(**fields)
+    known = {name: getattr(info, name) for name in ("image_shape", "class_names", "mean", "std")}
+    dataset.check_same(known, f"the network in {workdir}")
+    batch_size = batch_size or config.eval.batch_size
+    result = _measure(model, variables, info, dataset.held_out, batch_size)
     if pictures:
-        probabilities = classifier(model, variables, info)(dataset.held_out.images)
-        title = f"{config.model.name} on {info.dataset}, {dataset.held_out_name} split"
-        _draw(Workdir(workdir), dataset.held_out, probabilities, info.class_names, title)
+        with attempt("confusion.png and mistakes.png"):
+            probabilities = classifier(model, variables, info)(dataset.held_out.images)
+            title = f"{config.model.name} on {info.dataset}, {dataset.held_out_name} split"
+            _draw(Workdir(workdir), dataset.held_out, probabilities, info.class_names, title)
     return {"split": dataset.held_out_name, **result, **_named(info, config.model.name)}
 
 
-def evaluate_pretrained(name: str, data_dir: str | None = None) -> dict[str, Any]:
+def evaluate_pretrained(
+    name: str, data_dir: str | None = None, batch_size: int | None = None
+) -> dict[str, Any]:
     """Exact accuracy and loss of a published network on the whole test split of its data set.
 
     Args:
       name: one of `rir_jax.list_pretrained`, or a folder that `rir_jax.save_pretrained` wrote.
       data_dir: where the prepared data set is; TFDS's own folder when None.
+      batch_size: images at once; 500 when None.
 
     Returns:
       As `evaluate`.
@@ -72,19 +84,10 @@ def evaluate_pretrained(name: str, data_dir: str | None = None) -> dict[str, Any
     if not info.dataset:
         raise InputError(f"{name} does not say which data set it was trained on")
     dataset = sources.load(info.dataset, data_dir)
-    _check_same_kind(info, dataset)
-    result = _measure(model, variables, info, dataset.held_out, _BATCH_SIZE)
+    known = {name: getattr(info, name) for name in ("image_shape", "class_names")}
+    dataset.check_same(known, f"the network {name}")
+    result = _measure(model, variables, info, dataset.held_out, batch_size or _BATCH_SIZE)
     return {"split": "test", **result, **_named(info, str(name))}
-
-
-def _check_same_kind(info: Info, dataset: Dataset) -> None:
-    """Raises an InputError unless a data set has the images and classes of a network."""
-    if (dataset.image_shape, dataset.class_names) != (info.image_shape, info.class_names):
-        raise InputError(
-            f"dataset {info.dataset!r} has images {dataset.image_shape} of "
-            f"{len(dataset.class_names)} classes; the network was trained on {info.image_shape} "
-            f"of {len(info.class_names)}"
-        )
 
 
 def _measure(model: Network, variables: Any, info: Info, split: Split, batch_size: int):

@@ -9,6 +9,7 @@ import ml_collections
 import numpy as np
 
 from rir_jax.data import augment
+from rir_jax.data.images import as_images
 from rir_jax.errors import InputError
 
 _KEPT_AS = {
@@ -77,5 +78,9 @@ class Info:
             raise InputError(f"std is {self.std.tolist()}; allowed: more than 0")
 
     def preprocess(self, images: jax.Array) -> jax.Array:
-        """uint8 images ``[N, H, W, C]`` to what the network takes, float32. Traceable."""
-        return augment.normalize(images, self.mean, self.std)
+        """uint8 images ``[N, H, W, C]`` to what the network takes, float32. Traceable.
+
+        Raises:
+          InputError: images of another type or shape.
+        """
+        return augment.normalize(as_images(images, self.image_shape), self.mean, self.std)

@@ -7,8 +7,6 @@ Any library reads them, and reading them runs nobody's code: there is no pickle 
 """
 
 import dataclasses
-import os
-import pathlib
 from typing import Any
 
 import flax.traverse_util
@@ -17,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
+from etils import epath
 
 from rir_jax import files
 from rir_jax.errors import InputError
@@ -31,7 +30,7 @@ _PASSED_OVER = ("parent", "name", "dtype", "param_dtype")  # of the module, or o
 
 
 def save_pretrained(
-    folder: str | os.PathLike, model: Network, variables: dict[str, Any], info: Info
+    folder: epath.PathLike, model: Network, variables: dict[str, Any], info: Info
 ) -> None:
     """Writes a network's weights and description into a folder.
 
@@ -79,7 +78,7 @@ def save_pretrained(
         "card": info.card,
         "sha256": files.digest(content),
     }
-    folder = pathlib.Path(folder)
+    folder = files.path(folder)
     try:
         files.write(folder / WEIGHTS, content)
         files.write_json(folder / CONFIG, described)
@@ -88,7 +87,7 @@ def save_pretrained(
 
 
 def from_pretrained(
-    name: str | os.PathLike, dtype: Any = jnp.float32
+    name: epath.PathLike, dtype: Any = jnp.float32
 ) -> tuple[Network, dict[str, Any], Info]:
     """Reads a published network by its name, or a folder that `save_pretrained` wrote.
 

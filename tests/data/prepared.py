@@ -1,10 +1,19 @@
-"""A small prepared TFDS set, written without TensorFlow."""
+"""Small prepared TFDS sets, written without TensorFlow."""
 
 import io
 
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
+
+
+def png(image) -> io.BytesIO:
+    """A PNG file of an array or a picture: TFDS would need TensorFlow to encode an array."""
+    file = io.BytesIO()
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    picture.save(file, format="PNG")
+    file.seek(0)
+    return file
 
 
 def prepared(data_dir, file_format="array_record"):
@@ -18,10 +27,7 @@ def prepared(data_dir, file_format="array_record"):
 
     def examples(chosen):
         for i in chosen:
-            png = io.BytesIO()  # TFDS would need TensorFlow to encode an array
-            Image.fromarray(images[i]).save(png, format="PNG")
-            png.seek(0)
-            yield str(i), {"id": str(i), "image": png, "label": int(labels[i])}
+            yield str(i), {"id": str(i), "image": png(images[i]), "label": int(labels[i])}
 
     builder._split_generators = lambda *args, **kwargs: {
         "train": examples(range(20)),
@@ -29,3 +35,55 @@ def prepared(data_dir, file_format="array_record"):
     }
     builder.download_and_prepare()
     return {"train": (images[:20], labels[:20]), "test": (images[20:], labels[20:])}
+
+
+def make_set(
+    data_dir,
+    files,
+    labels=(0, 1),
+    shape=(8, 8, 3),
+    names=("lying", "upright"),
+    config=None,
+    features=None,
+):
+    """A real TFDS folder of a set "bars" whose two splits have the same examples.
+
+    Args:
+      data_dir: where to.
+      files: image files, opened; as many as there are labels.
+      labels: of the images.
+      shape: that the set declares.
+      names: of the classes.
+      config: name of the builder's config, if it shall have one.
+      features: in place of the set's image and label.
+    """
+    import tensorflow_datasets as tfds
+
+    kinds = {
+        "image": tfds.features.Image(shape=shape),
+        "label": tfds.features.ClassLabel(names=list(names)),
+    }
+    with tfds.core.registered.skip_registration():
+
+        class Bars(tfds.core.GeneratorBasedBuilder):
+            """Lying or upright bars."""
+
+            VERSION = tfds.core.Version("1.0.0")
+            if config:
+                BUILDER_CONFIGS = (tfds.core.BuilderConfig(name=config, version="1.0.0"),)
+
+            def _info(self):
+                chosen = tfds.features.FeaturesDict(kinds if features is None else features)
+                return tfds.core.DatasetInfo(builder=self, features=chosen)
+
+            def _split_generators(self, dl_manager):
+                return {"train": self._generate_examples(), "test": self._generate_examples()}
+
+            def _generate_examples(self):
+                for number, (file, label) in enumerate(zip(files, labels, strict=True)):
+                    file.seek(0)
+                    yield number, dict(zip(kinds, (file, label), strict=True))
+
+    chosen = {"config": config} if config else {}
+    builder = Bars(data_dir=data_dir, file_format="array_record", **chosen)
+    builder.download_and_prepare()

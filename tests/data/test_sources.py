@@ -59,7 +59,9 @@ def test_a_second_load_decodes_nothing_and_a_damaged_cache_is_decoded_again(
     decoded = []
     decode = sources._decode
     monkeypatch.setattr(
-        sources, "_decode", lambda builder, split: decoded.append(split) or decode(builder, split)
+        sources,
+        "_decode",
+        lambda builder, split, *a: decoded.append(split) or decode(builder, split, *a),
     )
     first = sources.load("cifar10", str(folder))
     second = sources.load("cifar10", str(folder))
