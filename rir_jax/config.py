@@ -6,7 +6,9 @@ in theirs. `validate` checks every field before anything is loaded or written.
 
 import ast
 import dataclasses
+import itertools
 import math
+import operator
 import re
 import reprlib
 from collections.abc import Callable
@@ -30,6 +32,7 @@ class Field:
       doc: what it means, in a line.
       allowed: its values in words, for error messages.
       check: whether a value of the right type is allowed.
+      extremes: the least and the largest value of a number.
     """
 
     type: type
@@ -37,11 +40,12 @@ class Field:
     doc: str
     allowed: str
     check: Callable[[Any], bool] = lambda value: True
+    extremes: tuple[float, float] | None = None
 
 
 def _whole(default, doc, low=1, high=2**31 - 1):
     allowed = f"a whole number from {low} to {high}"
-    return Field(int, default, doc, allowed, lambda value: low <= value <= high)
+    return Field(int, default, doc, allowed, lambda value: low <= value <= high, (low, high))
 
 
 def _choice(default, choices, doc):
@@ -52,21 +56,28 @@ def _model_choice(field, doc):
     return _choice(None, network.CHOICES[field], doc)
 
 
-def _number(default, doc, allowed, check):
-    largest = 3e38  # of what float32 holds, in which they are computed with; and no nan
-    return Field(float, default, doc, allowed, lambda value: abs(value) <= largest and check(value))
+SMALLEST, LARGEST = 1.2e-38, 3e38
+"""Positive numbers that float32, in which a run computes, holds in full."""
+
+
+def _number(default, doc, low=SMALLEST, high=LARGEST, or_zero=False):
+    allowed = f"{'0, or ' if or_zero else ''}a number from {low:.7g} to {high:.7g}"
+    return Field(
+        float,
+        default,
+        doc,
+        allowed,
+        lambda value: low <= value <= high or (or_zero and value == 0),
+        (low, high),
+    )
 
 
 def _part(default, doc):
-    return _number(default, doc, "0 or more, less than 1", lambda value: 0 <= value < 1)
-
-
-def _positive(default, doc):
-    return _number(default, doc, "more than 0, at most 3e38", lambda value: value > 0)
+    return _number(default, doc, 0, 0.9999999)  # the largest below 1 that float32 tells from it
 
 
 def _mixing(doc):
-    return _number(0.0, doc, "0 (none) to 100", lambda value: 0 <= value <= 100)
+    return _number(0.0, doc, 1e-3, 100, or_zero=True)  # below, the shares drawn become nan
 
 
 def _flag(default, doc):
@@ -82,7 +93,7 @@ def _increasing(values):
     return whole and all(a < b for a, b in zip((0, *values), values, strict=False))
 
 
-_WORD = r"\w[\w.+-]{0,99}"  # a part of a path, and none that leads upwards
+_WORD = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}"  # a part of a path, and none that leads upwards
 
 FIELDS: dict[str, Field] = {
     "seed": _whole(0, "random seed of weights, order of the images, augmentation", 0, 2**32 - 1),
@@ -116,9 +127,7 @@ FIELDS: dict[str, Field] = {
         "kernel_init", "initialization of kernels: He et al. or Glorot"
     ),
     "model.norm_momentum": _part(None, "part of the running statistics that is kept in a step"),
-    "model.norm_epsilon": _number(
-        None, "what is added to variances", "1e-12 to 1", lambda value: 1e-12 <= value <= 1
-    ),
+    "model.norm_epsilon": _number(None, "what is added to variances", 1e-12, 1),
     "dataset.name": Field(
         str,
         "cifar10",
@@ -160,15 +169,12 @@ FIELDS: dict[str, Field] = {
         "seconds, or a number with s, m or h, such as 9m",
         lambda value: seconds(value) > 0,
     ),
-    "optimizer.learning_rate": _positive(
+    "optimizer.learning_rate": _number(
         0.1, "the highest learning rate: the first, or that after a warm-up"
     ),
     "optimizer.momentum": _part(0.9, "momentum of SGD"),
     "optimizer.weight_decay": _number(
-        1e-4,
-        "factor of the L2 penalty on the kernels",
-        "0 or more, at most 3e38",
-        lambda value: value >= 0,
+        1e-4, "factor of the L2 penalty on the kernels", or_zero=True
     ),
     "optimizer.decay_identity": _flag(
         False, "ablation: the L2 penalty is on kernels plus identity"
@@ -187,7 +193,7 @@ FIELDS: dict[str, Field] = {
         "increasing whole numbers of epochs, such as (42, 62)",
         _increasing,
     ),
-    "schedule.factor": _positive(0.1, "what a drop multiplies the learning rate by"),
+    "schedule.factor": _number(0.1, "what a drop multiplies the learning rate by"),
     "eval.batch_size": _whole(500, "images of a step of evaluation"),
     "eval.every_epochs": _whole(1, "epochs between evaluations; the last is always evaluated"),
     "checkpoint.every_epochs": _whole(1, "epochs between checkpoints"),
@@ -311,6 +317,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
             f"schedule.warmup_epochs is {warmup} with schedule.kind {kind!r} and train.epochs "
             f"{config.train.epochs}; allowed: 0, or with 'cosine' less than train.epochs"
         )
+    _check_rates(config)
     if config.mesh.seed is not None and config.mesh.seed > config.num_seeds:
         raise InputError(
             f"mesh.seed is {config.mesh.seed}, seeds at once; allowed: up to num_seeds, "
@@ -325,6 +332,30 @@ def validate(config: ml_collections.ConfigDict) -> None:
         raise InputError(
             f"model.blocks is {_brief.repr(model.blocks)} with model.layers_per_block "
             f"{model.layers_per_block}; allowed: up to {MAX_LAYERS:,} layers in all"
+        )
+
+
+def _check_rates(config):
+    """Checks that each learning rate is one, and that the penalty can do its work with it."""
+    optimizer, factor = config.optimizer, config.schedule.factor
+    factors = [optimizer.learning_rate] + [factor] * len(drops(config))
+    rates = list(itertools.accumulate(factors, operator.mul))
+    for rate in rates:
+        if not SMALLEST <= rate <= LARGEST:
+            raise InputError(
+                f"schedule.factor is {factor}, which brings optimizer.learning_rate "
+                f"{optimizer.learning_rate} to {rate:.3g} at the schedule.milestones; allowed: "
+                f"rates from {SMALLEST} to {LARGEST}"
+            )
+    # With the penalty alone, SGD multiplies a kernel by a factor that is beyond -1 from here on.
+    momentum = optimizer.momentum
+    most = 2 * (1 + momentum) / (1 + 2 * momentum * optimizer.nesterov) / max(rates)
+    if optimizer.weight_decay >= most:
+        raise InputError(
+            f"optimizer.weight_decay is {optimizer.weight_decay} with rates of up to "
+            f"{max(rates):.3g} (optimizer.learning_rate, schedule.factor) and optimizer.momentum "
+            f"{momentum}; allowed: less than {most:.3g}, from which on the penalty makes kernels "
+            "grow"
         )
 
 

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     if _SVG.value:
         picture = draw_network(model, shape, name).encode()
         try:
-            files.write(files.path(_SVG.value), picture)
+            files.path(_SVG.value).write_bytes(picture)
         except OSError as error:
             raise InputError(f"--svg={_SVG.value} cannot be written: {error}") from None
 

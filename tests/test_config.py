@@ -95,3 +95,28 @@ def test_a_file_that_holds_no_config(content, message, tmp_path):
     with pytest.raises(InputError, match=message) as error:
         load(f"--config={path}")
     assert f"--config={path}" in str(error.value)
+
+
+@pytest.mark.parametrize("path", sorted({*configs.FIELDS} - {"dataset.name"}))
+def test_none_unsets_a_field_that_may_be_unset(path):
+    if configs.FIELDS[path].default is None:
+        assert configs.parse_text(path, "None") is None
+    else:
+        with pytest.raises(InputError, match=f"{path} is '?None'?; allowed: "):
+            configs.parse_text(path, "None")
+
+
+def test_none_unsets_what_the_file_set(tmp_path):
+    lines = (
+        "from rir_jax import default_config",
+        "def get_config():",
+        "    config = default_config()",
+        "    config.compute_dtype, config.train.time_limit = 'bfloat16', '9m'",
+        "    return config",
+    )
+    (tmp_path / "c[1].py").write_text("\n".join(lines))
+    chosen = f"--config={tmp_path}/c[1].py"
+    unset = ("--config.compute_dtype=None", "--config.train.time_limit", "None")
+    assert [load(chosen)[0].compute_dtype, load(chosen)[0].train.time_limit] == ["bfloat16", "9m"]
+    config, _ = load(chosen, *unset)
+    assert (config.compute_dtype, config.train.time_limit) == (None, None)

@@ -111,7 +111,7 @@ class Dataset:
 def _same(field, before, now):
     if field in ("mean", "std"):  # in float32 in some places, and JPEG's decoders differ a little
         return np.shape(before) == np.shape(now) and np.allclose(before, now, rtol=0, atol=0.01)
-    return before == now or list(before) == list(now)
+    return (list(before) if isinstance(before, tuple) else before) == now
 
 
 _brief = reprlib.Repr()  # of values in messages

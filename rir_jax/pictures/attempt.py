@@ -21,4 +21,4 @@ def attempt(name: str) -> Iterator[None]:
         yield
     except Exception as error:  # no package, no font, a size beyond the library's, a full disk
         reason = " ".join(str(error).split()) or type(error).__name__
-        _log.warning("%s is left out: %s", name, reason[:300])
+        _log.warning("%s could not be drawn: %s", name, reason[:300])

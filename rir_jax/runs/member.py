@@ -1,5 +1,6 @@
 """One network of a run, in its folder: what is read back, logged, saved and summarized."""
 
+import math
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from rir_jax.pictures.attempt import attempt
 from rir_jax.pictures.curves import draw_curves
 from rir_jax.pictures.examples import example_images
 from rir_jax.runs.checkpoints import Checkpoints
-from rir_jax.runs.metrics import Intervals, MetricsLog, read_metrics
+from rir_jax.runs.metrics import Intervals, MetricsLog, advice, read_metrics
 from rir_jax.runs.workdir import Workdir, check_same
 from rir_jax.training.setup import Setup
 from rir_jax.training.step import TrainState
@@ -98,9 +99,15 @@ class Member:
         """Takes "loss" and "accuracy" on the split that the run reports on.
 
         Raises:
-          RunError: the log could not be written.
+          RunError: the loss is not finite, or the log could not be written.
         """
-        self._write(self._setup.dataset.held_out_name, step, result, rate)
+        split = self._setup.dataset.held_out_name
+        if not math.isfinite(result["loss"]):
+            raise RunError(
+                f"the loss on the {split} split is {result['loss']} at step {step}; the last "
+                f"checkpoint is from before. {advice(updates=step)}"
+            )
+        self._write(split, step, result, rate)
 
     def _write(self, split, step, values, rate, **more):
         epoch = -(-step // self._per_epoch)
@@ -215,5 +222,5 @@ def _check_finite(state):
             name = jax.tree_util.keystr(path, simple=True, separator="/")
             raise RunError(
                 f"{name} is not finite at step {int(state.step)}; the last checkpoint is from "
-                "before. A lower optimizer.learning_rate, in a fresh workdir, may help"
+                f"before. {advice(updates=int(state.step))}"
             )

@@ -110,6 +110,17 @@ def read_metrics(workdir: Workdir) -> list[dict[str, Any]]:
     return records
 
 
+def advice(updates: int) -> str:
+    """What to try when a number is not finite, by what can have been its cause.
+
+    >>> advice(updates=0)
+    'No update was made before: the first weights or the images make it so'
+    """
+    if not updates:
+        return "No update was made before: the first weights or the images make it so"
+    return "A lower optimizer.learning_rate or momentum, in a fresh workdir, may help"
+
+
 class Intervals:
     """Gathers the metrics of single steps into the means of fixed intervals.
 
@@ -137,10 +148,11 @@ class Intervals:
         pairs = zip(losses.tolist(), accuracies.tolist(), strict=True)
         for at, (loss, accuracy) in enumerate(pairs, first):
             if not math.isfinite(loss):
+                before = ", ".join(f"{past:.4g}" for past in self.open_interval["loss"][-3:])
                 raise RunError(
                     f"the loss became {loss} at step {at} (steps {first} to {step} were run "
-                    "together); the last checkpoint is from before. A lower "
-                    "optimizer.learning_rate, in a fresh workdir, may help"
+                    f"together{before and f'; before, it was {before}'}); the last checkpoint is "
+                    f"from before. {advice(updates=at - 1)}"
                 )
             self.open_interval["loss"].append(loss)
             self.open_interval["accuracy"].append(accuracy)

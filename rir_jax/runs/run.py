@@ -157,21 +157,35 @@ class Run:
                     f"stopped near step {self._step}, as another process is gone or cannot be "
                     f"reached: {reason}; the same commands go on from the last checkpoint"
                 ) from error
-            if "RESOURCE_EXHAUSTED" in reason:
-                raise RunError(
-                    f"the device's memory is too small: {reason}; a smaller train.batch_size or "
-                    "eval.batch_size, or a smaller network, may fit"
-                ) from error
             raise
+
+    @contextlib.contextmanager
+    def _memory_for(self, split):
+        """Says which field to lower when a program does not fit the device's memory."""
+        try:
+            yield
+        except Exception as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            if split == "train":
+                what = "a smaller train.batch_size or network, in a fresh workdir, may fit"
+            else:
+                self._read()  # if the training before is what did not fit, this says so
+                what = "the same command with a smaller eval.batch_size goes on"
+            reason = " ".join(str(error).split())[:200]
+            raise RunError(
+                f"the device's memory is too small for the {split} split: {reason}; {what}"
+            ) from error
 
     def _train_some(self, end):
         """Dispatches a training call and reads the results of the one before."""
         started, first = monotonic(), self._step
         left = min(end - first, self._per_epoch - first % self._per_epoch)
         self._step += self._pace.steps(left)
-        self._state, metrics = self._engine.train(
-            self._state, self._arrays, self._seeds, np.int32(self._step)
-        )
+        with self._memory_for("train"):
+            self._state, metrics = self._engine.train(
+                self._state, self._arrays, self._seeds, np.int32(self._step)
+            )
         compiles, self._called = not self._called, True
         self._calls.append(
             _Call("train", first, self._step, metrics, started, compiles, self._pace.ask())
@@ -183,8 +197,9 @@ class Run:
         last = self._step == self._setup.total_steps
         if last or epoch % config.eval.every_epochs == 0:
             started = monotonic()
-            results = self._engine.evaluate(self._state.result, *self._held_out)
             held_out = self._setup.dataset.held_out_name
+            with self._memory_for(held_out):
+                results = self._engine.evaluate(self._state.result, *self._held_out)
             self._calls.append(_Call(held_out, self._step, self._step, results, started))
         if epoch % config.checkpoint.every_epochs == 0:
             self._checkpoint()
@@ -193,10 +208,11 @@ class Run:
         """Waits for the oldest results and logs them, leaving ``all_but`` calls in flight."""
         while len(self._calls) > all_but:
             call = self._calls.popleft()
-            if call.split == "train":
-                self._read_training(call)
-            else:
-                self._read_evaluation(call)
+            with self._memory_for(call.split):
+                if call.split == "train":
+                    self._read_training(call)
+                else:
+                    self._read_evaluation(call)
 
     def _read_training(self, call):
         by_member = [np.asarray(call.results[name]) for name in ("loss", "accuracy")]

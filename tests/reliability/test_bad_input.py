@@ -17,7 +17,7 @@ from tools.harness import tiny_config
 
 MISTAKES = {
     "model": ("model.name", "rir33", "model.name is 'rir33'; allowed: cnn18_wide, cnn32"),
-    "dataset": ("dataset.name", "no/such", "dataset.name is 'no/such'; allowed: 'digits' or"),
+    "dataset": ("dataset.name", "../such", "dataset.name is '../such'; allowed: 'digits' or"),
     "key": ("train.epoch", "3", "'train.epoch' is unknown; did you mean 'train.epochs'?"),
     "group": ("train", "3", "config field 'train' is unknown"),
     "word for a number": ("train.epochs", "few", "train.epochs is 'few'; allowed: a whole number"),
@@ -26,9 +26,9 @@ MISTAKES = {
     "tuple": ("model.widths", "16", "model.widths is 16; allowed: a tuple of whole numbers"),
     "in a tuple": ("model.widths", "(16,'a',64)", "model.widths is (16, 'a', 64); allowed"),
     "negative": ("train.epochs", "-1", "train.epochs is -1; allowed: a whole number from 1"),
-    "nan": ("optimizer.learning_rate", "nan", "optimizer.learning_rate is nan; allowed: more"),
-    "infinite": ("optimizer.weight_decay", "inf", "optimizer.weight_decay is inf; allowed: 0 or"),
-    "beyond float32": ("optimizer.learning_rate", "1e39", "is 1e+39; allowed: more than 0, at"),
+    "nan": ("optimizer.learning_rate", "nan", "optimizer.learning_rate is nan; allowed: a nu"),
+    "infinite": ("optimizer.weight_decay", "inf", "optimizer.weight_decay is inf; allowed: 0, o"),
+    "beyond float32": ("optimizer.learning_rate", "1e39", "is 1e+39; allowed: a number from 1"),
     "odd width": ("model.widths", "(16,33,64)", "model.widths is (16, 33, 64): "),
     "milestones": ("schedule.milestones", "(62,42)", "schedule.milestones is (62, 42); allowed: i"),
     "layers": ("model.layers_per_block", "1000", "allowed: up to 10,000 layers in all"),

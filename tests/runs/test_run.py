@@ -113,6 +113,7 @@ def test_another_config_is_refused_and_the_difference_named(finished):
     with pytest.raises(rir_jax.InputError, match=r"\(train.epochs was 2, now 3\); allowed"):
         rir_jax.train_and_evaluate(tiny_config(train__epochs=3), workdir)
     inert = tiny_config(checkpoint__keep=5, train__time_limit="9m", mesh__data=2)
+    inert.eval.batch_size = 7
     assert rir_jax.train_and_evaluate(inert, workdir)["steps"] == 22
 
 

@@ -1,6 +1,8 @@
 """Image files to classes: the network's own answers, whatever the size, format or batch."""
 
+import io
 import json
+import sys
 
 import jax
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 from PIL import Image
 
 import rir_jax
+from rir_jax import cli
 from rir_jax.data.images import read_image
+from rir_jax.errors import InputError
 from rir_jax.trained.classifier import BATCH_SIZE, Classifier, classifier, fit_image
 from tests.commands import assert_one_line
 from tests.training.tiny import tiny_config
@@ -20,7 +24,7 @@ def _live(loaded, images):
 
 
 def test_files_get_the_probabilities_of_the_live_network(loaded, digits, digit_files):
-    results = classifier(*loaded).predict_files(digit_files, top=10)
+    results = list(classifier(*loaded).predict_files(digit_files, top=10))
     expected = _live(loaded, digits[:4])
     for result, path, of_image in zip(results, digit_files, expected, strict=True):
         assert (result["image"], result["changes"]) == (str(path), "")
@@ -85,7 +89,8 @@ def test_json_for_programs(command, finished, loaded, digits, digit_files):
 def test_class_names_come_with_the_checkpoint(digit_files):
     names = ("cat", "dog")
     classify = Classifier(lambda images: np.tile([0.0, 3.0], (len(images), 1)), names, (8, 8, 1))
-    best = classify.predict_files(digit_files[:1], top=5)[0]["classes"]
+    [result] = classify.predict_files(digit_files[:1], top=5)
+    best = result["classes"]
     assert [entry["name"] for entry in best] == ["dog", "cat"]
     assert best[0]["probability"] == pytest.approx(1 / (1 + np.exp(-3)))
 
@@ -113,15 +118,60 @@ def test_what_is_no_image_gets_one_line(command, finished, digit_files, tmp_path
     torn.write_bytes(digit_files[0].read_bytes()[:60])
     absent = tmp_path / "absent.png"
     for path in (text, torn, absent, tmp_path):
-        found = command("rir_jax.predict", f"--workdir={finished}", digit_files[0], path)
-        assert_one_line(found, str(path))
+        assert_one_line(command("rir_jax.predict", f"--workdir={finished}", path), str(path))
+
+
+def test_what_is_no_image_costs_the_others_nothing(command, finished, digit_files, tmp_path):
+    torn, absent = tmp_path / "torn.png", tmp_path / "absent.png"
+    torn.write_bytes(digit_files[0].read_bytes()[:60])
+    given = [torn, digit_files[0], absent, *digit_files[1:]]
+    code, out, err = command("rir_jax.predict", f"--workdir={finished}", "--json", *given)
+    results = [json.loads(line) for line in out.splitlines()]
+    assert (code, [result["image"] for result in results]) == (1, list(map(str, given)))
+    assert ["classes" in result for result in results] == [path in digit_files for path in given]
+    assert "cannot be read" in results[0]["error"]
+    assert results[2]["error"] == f"image {absent} does not exist"
+    assert err == "error: 2 of 6 images could not be classified; their entries say why\n"
+    code, out, _ = command("rir_jax.predict", f"--workdir={finished}", "--top=1", absent, given[1])
+    assert code == 1
+    assert out.startswith(f"{absent}\n  image {absent} does not exist\n{given[1]}\n  ")
+
+
+def test_an_image_is_answered_before_the_next_is_read(loaded, digit_files):
+    asked = []
+    paths = (asked.append(path) or path for path in digit_files)
+    results = classifier(*loaded).predict_files(paths)
+    counts = [(result["image"], len(asked)) for result in results]
+    assert counts == list(zip(map(str, digit_files), (1, 3, 3, 4), strict=True))
+
+
+@pytest.mark.parametrize("images", [np.zeros((3, 8, 8, 1)), np.zeros((8, 8, 1), np.uint8)])
+def test_arrays_that_are_no_images_are_refused(images, loaded):
+    for use in (classifier(*loaded), loaded[2].preprocess):
+        with pytest.raises(InputError, match=r"^images are .* allowed: uint8 \[N, 8, 8, 1\]"):
+            use(images)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "errors", "shown"),
+    [
+        ("utf-8", "strict", b"d\\udcff\\u00fc".replace(b"\\u00fc", "ü".encode())),
+        ("ascii", "strict", rb"d\udcff\xfc"),
+        ("ascii", "surrogateescape", b"d\xff\\xfc"),
+    ],
+)
+def test_any_name_is_printed_on_any_terminal(encoding, errors, shown, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding, errors))
+    cli._print_every_name()
+    print("d\udcff", "ü", sep="", end="", flush=True)
+    assert sys.stdout.buffer.getvalue() == shown
 
 
 def test_mistakes_get_one_line(command, finished, digit_files, tmp_path):
     image = digit_files[0]
     cases = [
         ([f"--workdir={finished}"], "no image given"),
-        ([image], "0 of --workdir, --exported and --weights given; allowed: one of them"),
+        ([image], "0 of --workdir, --exported, --weights and --pretrained given; allowed: one"),
         ([f"--workdir={finished}", f"--weights={tmp_path}", image], "2 of --workdir"),
         ([f"--workdir={tmp_path}", image], f"workdir {tmp_path} holds no run (no config.json)"),
         ([f"--workdir={finished}", "--top=0", image], "--top=0"),

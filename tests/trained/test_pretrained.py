@@ -84,7 +84,9 @@ def test_a_data_set_of_other_classes_is_refused(command, published):
     described = json.loads(path.read_text())
     path.write_text(json.dumps({**described, "class_names": list("abcdefghij")}))
     found = command("rir_jax.evaluate", "--pretrained=tiny_digits")
-    assert_one_line(found, "dataset 'digits' has")
+    assert_one_line(
+        found, "dataset 'digits' is not what the network tiny_digits was trained on: its cl"
+    )
 
 
 def test_a_command_works_on_one_network(command, digit_files):

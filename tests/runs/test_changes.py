@@ -1,0 +1,144 @@
+"""What changes between two calls of one run, or fails beside it: harmless, or refused."""
+
+import dataclasses
+import json
+import logging
+
+import jax
+import numpy as np
+import pytest
+
+import rir_jax
+from rir_jax.data import dataset, sources
+from rir_jax.errors import InputError, RunError
+from rir_jax.pictures import attempt
+from rir_jax.runs import loop, member
+from rir_jax.runs.metrics import read_metrics
+from rir_jax.runs.workdir import Workdir
+from rir_jax.trained import evaluation
+from rir_jax.trained.evaluation import evaluate
+from rir_jax.training.engine import Engine
+from tests.training.tiny import tiny_config
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """``stop_after(calls)`` ends the next run early; None lets it go on."""
+
+    def stop(calls):
+        asked = iter([None] * (calls - 1) + ["this test"]) if calls else iter(lambda: None, 0)
+        monkeypatch.setattr(loop.StopRequest, "reason", lambda self: next(asked))
+
+    return stop
+
+
+def test_eval_batch_size_may_be_lowered_and_changes_no_parameter(tmp_path, stop_after):
+    for name in ("as_it_was", "lowered"):
+        stop_after(3)
+        assert rir_jax.train_and_evaluate(tiny_config(), tmp_path / name) is None
+    stop_after(None)
+    summaries = [
+        rir_jax.train_and_evaluate(tiny_config(), tmp_path / "as_it_was"),
+        rir_jax.train_and_evaluate(tiny_config(eval__batch_size=7), tmp_path / "lowered"),
+    ]
+    states = [rir_jax.load(tmp_path / name)[1] for name in ("as_it_was", "lowered")]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    assert summaries[0]["test_accuracy"] == summaries[1]["test_accuracy"]
+    assert summaries[0]["test_loss"] == pytest.approx(summaries[1]["test_loss"], rel=1e-6)
+
+
+def _inverted(data):
+    images = dataset.Split(255 - data.train.images, data.train.labels)
+    return dataset.make_dataset(data.name, images, data.held_out, data.class_names)
+
+
+CHANGES = {
+    "images": (_inverted, "its mean [177."),
+    "fewer": (
+        lambda data: dataclasses.replace(data, train=data.train.take(np.arange(1400))),
+        "its num train images 1400, then 1442",
+    ),
+    "classes": (
+        lambda data: dataclasses.replace(data, class_names=data.class_names[::-1]),
+        "its class names ['9', '8'",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_data_of_the_same_name_are_told_apart(change):
+    data = sources.load("digits")
+    known = json.loads(json.dumps(data.described()))  # as a checkpoint keeps it
+    data.check_same(known, "the run")
+    data.check_same({"mean": np.float32(data.mean), "class_names": data.class_names}, "the run")
+    make, message = CHANGES[change]
+    with pytest.raises(InputError) as error:
+        make(data).check_same(known, "the run")
+    start = f"dataset 'digits' is not what the run was trained on: {message}"
+    assert str(error.value).startswith(start)
+
+
+def test_other_data_of_the_same_name_are_refused(tmp_path, stop_after, monkeypatch):
+    """Such as another data_dir, which may change between calls, with another set in it."""
+    stop_after(1)
+    assert rir_jax.train_and_evaluate(tiny_config(), tmp_path) is None
+    load = sources.load
+    make, _ = CHANGES["classes"]
+    monkeypatch.setattr(sources, "load", lambda *args, **fields: make(load(*args, **fields)))
+    with pytest.raises(InputError, match=r"is not what the run in .* was trained on: its class na"):
+        rir_jax.train_and_evaluate(tiny_config(), tmp_path)
+    with pytest.raises(InputError, match=r"is not what the network in .* was trained on: its cl"):
+        evaluate(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"num_train": 600, "validation_fraction": 0.2}, {"num_test": 100}],
+    ids=["validation", "test"],
+)
+def test_evaluate_scores_the_very_images_of_the_summary(fields, tmp_path):
+    config = tiny_config(train__epochs=1, **{f"dataset__{k}": v for k, v in fields.items()})
+    summary = rir_jax.train_and_evaluate(config, tmp_path)
+    result = evaluate(tmp_path, batch_size=64)
+    expected = len(sources.load("digits", **fields).held_out)
+    assert result["num_examples"] == expected < 125
+    assert result["accuracy"] == summary[f"{result['split']}_accuracy"]
+
+
+def _fail(*_, **__):
+    raise ValueError("no font")
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_figure(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(member, "draw_curves", _fail)
+    monkeypatch.setattr(evaluation, "draw_confusion", _fail)
+    monkeypatch.setattr(logging.getLogger("rir_jax"), "propagate", True)
+    summary = rir_jax.train_and_evaluate(tiny_config(train__epochs=1), tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert evaluate(tmp_path, pictures=True)["accuracy"] == summary["test_accuracy"]
+    said = [record.getMessage() for record in caplog.records if record.name == attempt.__name__]
+    assert said == [
+        "curves.png could not be drawn: no font",
+        "confusion.png and mistakes.png could not be drawn: no font",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("program", "advice"),
+    [("train", "a smaller train.batch_size or network, in a fresh w"), ("evaluate", "the same c")],
+)
+def test_what_ran_out_of_memory_is_named_and_the_advice_can_be_followed(
+    program, advice, tmp_path, monkeypatch
+):
+    def exhausted(*_):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes")
+
+    monkeypatch.setattr(Engine, program, exhausted)
+    config = tiny_config(train__epochs=1)
+    with pytest.raises(RunError, match=r"memory is too small for the (train|test) split") as error:
+        rir_jax.train_and_evaluate(config, tmp_path)
+    assert f"allocating 9 bytes; {advice}" in str(error.value)
+    monkeypatch.undo()
+    config.eval.batch_size = 9
+    assert rir_jax.train_and_evaluate(config, tmp_path)["steps"] == 11
+    assert [r["step"] for r in read_metrics(Workdir(tmp_path)) if r["split"] == "test"] == [11]
