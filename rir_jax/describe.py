@@ -5,11 +5,10 @@ their crossings and both shortcuts. Any config will do: --config=FILE [--config.
 """
 
 import math
-import pathlib
 
 from absl import flags
 
-from rir_jax import cli
+from rir_jax import cli, files
 from rir_jax import config as configs
 from rir_jax.errors import InputError
 
@@ -35,8 +34,9 @@ def main(arguments: list[str]) -> None:
         raise InputError(str(error)) from None
     print(table(layers_of(model, shape)))
     if _SVG.value:
+        picture = draw_network(model, shape, name).encode()
         try:
-            pathlib.Path(_SVG.value).write_text(draw_network(model, shape, name))
+            files.write(files.path(_SVG.value), picture)
         except OSError as error:
             raise InputError(f"--svg={_SVG.value} cannot be written: {error}") from None
 

@@ -8,7 +8,7 @@ package instead of a run's.
 
 from absl import flags
 
-from rir_jax import cli
+from rir_jax import cli, files
 from rir_jax.errors import InputError
 
 FLAGS = flags.FlagValues()
@@ -69,13 +69,11 @@ def write_function(model, variables, info, path: str, platforms: list[str]) -> s
 
 def write_weights(model, variables, info, folder: str) -> str:
     """Writes the weights; what was written, in words."""
-    import pathlib
-
     from rir_jax.trained import weights
 
     weights.save_pretrained(folder, model, variables, info)
     sizes = [
-        f"{name} ({(pathlib.Path(folder) / name).stat().st_size / 1e6:.2f} MB)"
+        f"{name} ({len(files.read(files.path(folder) / name)) / 1e6:.2f} MB)"
         for name in (weights.WEIGHTS, weights.CONFIG)
     ]
     return f"{folder}: {' and '.join(sizes)}"

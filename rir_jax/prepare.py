@@ -8,7 +8,7 @@ import importlib.util
 from absl import flags
 from etils import epath
 
-from rir_jax import cli
+from rir_jax import cli, files
 from rir_jax.data import sources
 from rir_jax.errors import InputError, RunError
 
@@ -39,6 +39,11 @@ def prepare(name: str, data_dir: str | None = None) -> epath.Path:
         return sources.prepared_folder(name, data_dir)
     except InputError:
         pass  # to be prepared
+    if data_dir is not None and files.is_remote(data_dir):
+        raise InputError(
+            f"data_dir is {data_dir}, and {name!r} is not there; allowed: a folder on a disk "
+            "(gcloud storage cp --recursive copies it to a bucket)"
+        )
     for package in ("tensorflow", "array_record", "importlib_resources"):
         if importlib.util.find_spec(package) is None:
             raise InputError(

@@ -1,7 +1,7 @@
 """Decoded images on disk, so that a second start reads them in a moment.
 
 A cache entry is two ``.npy`` files (never pickled) and their digests. It is keyed by the
-prepared files' names, sizes and times, and left aside when it does not match them.
+prepared files' names, sizes and times (in a bucket, versions), and left aside when it does not match them.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rir_jax.files import cache_root, digest, digest_of_array
+from rir_jax.files import cache_root, digest, digest_of_array, version
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -20,9 +20,12 @@ Arrays = tuple[np.ndarray, np.ndarray]
 def arrays(folder, split: str, decode: Callable[[], Arrays]) -> Arrays:
     """Images and labels of a split of a prepared folder, decoded at most once.
 
-    A cache that cannot be written (a full disk, a read-only home) is done without.
+    A cache that cannot be written (a full disk, a read-only home, none) is done without.
     """
-    entry = cache_root() / "images" / f"{_key(folder)}-{split}"
+    root = cache_root()
+    if root is None:
+        return decode()
+    entry = root / "images" / f"{_key(folder)}-{split}"
     cached = _read(entry)
     if cached is not None:
         return cached
@@ -35,8 +38,7 @@ def arrays(folder, split: str, decode: Callable[[], Arrays]) -> Arrays:
 def _key(folder):
     described = [str(folder)]
     for path in sorted(folder.iterdir()):
-        stat = path.stat()
-        described.append(f"{path.name} {stat.length} {stat.mtime}")
+        described.append(f"{path.name} {version(path)}")
     return digest("\n".join(described).encode())[:32]
 
 

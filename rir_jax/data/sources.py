@@ -1,13 +1,17 @@
 """Where images come from: scikit-learn's digits, and every TFDS set of images of one shape."""
 
+import contextlib
 import functools
 import importlib.util
 import json
+import pathlib
+import tempfile
 
 import ml_collections
 import numpy as np
 from etils import epath
 
+from rir_jax import files
 from rir_jax.data import cache
 from rir_jax.data.dataset import Dataset, Split, make_dataset
 from rir_jax.errors import InputError
@@ -33,7 +37,8 @@ def load(
     Args:
       name: "digits", or the name of a TFDS set ("cifar10", "cifar100", "svhn_cropped", ...) that
         `rir_jax.prepare` has prepared.
-      data_dir: folder of prepared TFDS sets (default: TFDS's own, ~/tensorflow_datasets).
+      data_dir: folder of prepared TFDS sets (default: TFDS's own, ~/tensorflow_datasets), on a
+        disk or in a bucket (``gs://``).
       validation_fraction: part of the training split to hold out and report on, 0 for none.
       num_train, num_test: how many images of a split to use, the first ones (TFDS stores them in
         a random order); all when None.
@@ -89,7 +94,7 @@ def _tfds(name, data_dir):
             "'image' and 'label', splits 'train' and 'test'"
         )
     splits = [
-        cache.arrays(folder, split, lambda split=split: _decode(builder, split))
+        cache.arrays(folder, split, lambda split=split: _decode(folder, split))
         for split in ("train", "test")
     ]
     return *(Split(*arrays) for arrays in splits), tuple(info.features["label"].names)
@@ -104,7 +109,8 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
       InputError: there is none that can be read, with the command that prepares it.
     """
     try:
-        folder = epath.Path(data_dir or DEFAULT_DATA_DIR).expanduser()
+        folder = files.path(data_dir or DEFAULT_DATA_DIR)
+        files.check_bucket(folder)
         folder.exists()
     except Exception as error:  # too long, no package for gs://, no access, ...
         raise InputError(f"dataset.data_dir is {str(data_dir)[:80]!r}: {error}"[:300]) from None
@@ -136,8 +142,28 @@ def _version(info):
     return [int(part) if part.isdigit() else -1 for part in info.parent.name.split(".")]
 
 
-def _decode(builder, split):
+def _decode(folder, split):
     """All images and labels of a split, in the order of the files."""
+    with _on_disk(folder) as local:
+        return _decode_local(local, split)
+
+
+@contextlib.contextmanager
+def _on_disk(folder):
+    """A prepared folder where array_record can read it, which knows no buckets."""
+    if not files.is_remote(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in folder.iterdir():
+            (pathlib.Path(scratch) / path.name).write_bytes(files.read(path))
+        yield scratch
+
+
+def _decode_local(folder, split):
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(str(folder))
     source = builder.as_data_source(split=split)
     images, labels = [], []
     for start in range(0, len(source), _BATCH):

@@ -10,7 +10,7 @@ from etils import epath
 from rir_jax.data import sources
 from rir_jax.data.dataset import Dataset, Split
 from rir_jax.devices.mesh import create_mesh, replicate
-from rir_jax.errors import InputError
+from rir_jax.errors import InputError, RunError
 from rir_jax.models.network import Network
 from rir_jax.pictures.mistakes import confusion_matrix, draw_confusion, draw_mistakes
 from rir_jax.runs.workdir import Workdir
@@ -51,7 +51,10 @@ def evaluate(
     if pictures:
         probabilities = classifier(model, variables, info)(dataset.held_out.images)
         title = f"{config.model.name} on {info.dataset}, {dataset.held_out_name} split"
-        _draw(Workdir(workdir), dataset.held_out, probabilities, info.class_names, title)
+        try:
+            _draw(Workdir(workdir), dataset.held_out, probabilities, info.class_names, title)
+        except RunError as error:  # what was computed is told all the same
+            _log.warning("no pictures: %s", error.__cause__ or error)
     return {"split": dataset.held_out_name, **result, **_named(info, config.model.name)}
 
 

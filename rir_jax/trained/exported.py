@@ -11,7 +11,6 @@ the images, and the digest of the file.
 """
 
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
 from rir_jax import files
 from rir_jax.errors import InputError
@@ -72,8 +72,10 @@ def export(
     return jax.export.export(jax.jit(logits), platforms=tuple(platforms))(images)
 
 
-def write(exported: jax.export.Exported, info: Any, path: str | os.PathLike) -> int:
+def write(exported: jax.export.Exported, info: Any, path: epath.PathLike) -> int:
     """Writes an exported function, and PATH.json with what its numbers mean. Returns its bytes.
+
+    PATH may be in a bucket (``gs://``), here and in `read`.
 
     Raises:
       InputError: the files cannot be written there.
@@ -87,6 +89,7 @@ def write(exported: jax.export.Exported, info: Any, path: str | os.PathLike) -> 
         "jax": jax.__version__,
         "sha256": files.digest(content),
     }
+    path = files.path(path)
     try:
         files.write(path, content)
         files.write_json(description_path(path), described)
@@ -95,15 +98,15 @@ def write(exported: jax.export.Exported, info: Any, path: str | os.PathLike) -> 
     return len(content)
 
 
-def read(path: str | os.PathLike) -> tuple[jax.export.Exported, dict[str, Any]]:
+def read(path: epath.PathLike) -> tuple[jax.export.Exported, dict[str, Any]]:
     """An exported function that runs here, and what PATH.json says of it.
 
     Raises:
       InputError: a file is absent or damaged, or was exported for other platforms.
     """
-    path = pathlib.Path(path)
+    path = files.path(path)
     try:
-        content = path.read_bytes()
+        content = files.read(path)
         described = files.read_json(description_path(path))
         digest = described["sha256"]
         described["class_names"] = tuple(map(str, described["class_names"]))
@@ -128,7 +131,7 @@ def read(path: str | os.PathLike) -> tuple[jax.export.Exported, dict[str, Any]]:
     return exported, described
 
 
-def classifier(path: str | os.PathLike) -> Classifier:
+def classifier(path: epath.PathLike) -> Classifier:
     """An exported file as a `Classifier`.
 
     Raises:
@@ -172,6 +175,6 @@ def difference(
     }
 
 
-def description_path(path: str | os.PathLike) -> pathlib.Path:
+def description_path(path: epath.PathLike) -> epath.Path:
     """Where the description of an exported file is: ``model.jax.json`` of ``model.jax``."""
-    return pathlib.Path(f"{path}.json")
+    return files.path(f"{os.fspath(path)}.json")

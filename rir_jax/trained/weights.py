@@ -7,8 +7,6 @@ Any library reads them, and reading them runs nobody's code: there is no pickle 
 """
 
 import dataclasses
-import os
-import pathlib
 from typing import Any
 
 import flax.traverse_util
@@ -17,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
+from etils import epath
 
 from rir_jax import files
 from rir_jax.errors import InputError
@@ -31,12 +30,13 @@ _PASSED_OVER = ("parent", "name", "dtype", "param_dtype")  # of the module, or o
 
 
 def save_pretrained(
-    folder: str | os.PathLike, model: Network, variables: dict[str, Any], info: Info
+    folder: epath.PathLike, model: Network, variables: dict[str, Any], info: Info
 ) -> None:
     """Writes a network's weights and description into a folder.
 
     Args:
-      folder: made if need be; files of an earlier call are replaced.
+      folder: on a disk or in a bucket (``gs://``); made if need be. Files of an earlier call are
+        replaced.
       model, variables, info: as `rir_jax.load` returns them, or made by hand.
 
     Raises:
@@ -79,7 +79,7 @@ def save_pretrained(
         "card": info.card,
         "sha256": files.digest(content),
     }
-    folder = pathlib.Path(folder)
+    folder = files.path(folder)
     try:
         files.write(folder / WEIGHTS, content)
         files.write_json(folder / CONFIG, described)
@@ -88,7 +88,7 @@ def save_pretrained(
 
 
 def from_pretrained(
-    name: str | os.PathLike, dtype: Any = jnp.float32
+    name: epath.PathLike, dtype: Any = jnp.float32
 ) -> tuple[Network, dict[str, Any], Info]:
     """Reads a published network by its name, or a folder that `save_pretrained` wrote.
 
@@ -151,7 +151,8 @@ def _read_description(path):
 
 def _read_arrays(path):
     try:
-        return safetensors.numpy.load_file(path), files.digest(path.read_bytes())
+        content = files.read(path)
+        return safetensors.numpy.load(content), files.digest(content)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:

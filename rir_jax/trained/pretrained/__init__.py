@@ -8,6 +8,8 @@ import logging
 import os
 import pathlib
 
+from etils import epath
+
 from rir_jax import files
 from rir_jax.errors import InputError
 from rir_jax.models.zoo import suggest
@@ -26,7 +28,7 @@ def list_pretrained() -> dict[str, float]:
     return {name: card["test_accuracy"] for name, card in cards.items()}
 
 
-def find(name: str | os.PathLike) -> pathlib.Path:
+def find(name: epath.PathLike) -> epath.Path:
     """The folder that a name stands for: one of the user's, or that of a published network.
 
     A name with a separator in it is a folder, and so is one that is there. Where both are meant,
@@ -36,7 +38,9 @@ def find(name: str | os.PathLike) -> pathlib.Path:
       InputError: it is neither.
     """
     text = os.fspath(name)
-    folder = pathlib.Path(text)
+    folder = files.path(text)
+    if files.is_remote(folder):
+        return folder
     names = [path.parent.name for path in _descriptions()]
     if folder.is_dir() and text in names:
         _log.warning("%s is read from the folder of that name, not from the package", text)
@@ -46,7 +50,7 @@ def find(name: str | os.PathLike) -> pathlib.Path:
         raise InputError(
             f"pretrained network {text!r} is unknown and no folder; {suggest(text, names)}"
         )
-    return FOLDER / text
+    return epath.Path(FOLDER / text)
 
 
 def _descriptions():
