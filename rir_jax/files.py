@@ -69,8 +69,9 @@ def _set_up_gcsfs():
     fsspec.config.conf.setdefault("gcs", {})["use_listings_cache"] = False
     # Where TensorFlow is installed etils would go through it, and import it for that.
     os.environ.setdefault("EPATH_USE_TF", "0")
-    # It prints what it also raises, each retry with a traceback.
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+    # They print what is also raised, each retry with a traceback.
+    for name in ("gcsfs", "google.auth"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def store() -> Any:

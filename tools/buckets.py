@@ -1,4 +1,4 @@
-"""An object store on this machine, for tests and attacks: a real server, its wire as slow or as broken as asked for.
+"""An object store on this machine, for tests and attacks: a real server on a wire that can fail.
 
     with tools.buckets.serve() as store:
         harness.start("gs://runs/one", environment=store.environment)
@@ -10,9 +10,9 @@ its clients stands a wire of ours.
 import asyncio
 import contextlib
 import json
-import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -21,7 +21,12 @@ import urllib.request
 
 BUCKET = "runs"
 _DENIED = json.dumps(
-    {"error": {"code": 401, "message": "Anonymous caller does not have storage.objects.list access"}}
+    {
+        "error": {
+            "code": 401,
+            "message": "Anonymous caller does not have storage.objects.list access",
+        }
+    }
 ).encode()
 
 
@@ -58,6 +63,7 @@ class Store:
             "STORAGE_EMULATOR_HOST": self._url,
             "TENSORSTORE_GCS_HTTP_URL": self._url,
             "NO_GCE_CHECK": "true",
+            "GOOGLE_AUTH_TOKEN_FOR_TESTING": "none",  # else orbax looks for real ones
             # gcsfs asks Google's gRPC service what kind of bucket it is; this server has none.
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
         }
@@ -136,6 +142,7 @@ class Wire:
 
     def __exit__(self, *_):
         self.cut = True
+        self._do(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -162,6 +169,12 @@ class Wire:
             writer.transport.abort()
         self._open.clear()
         await asyncio.sleep(0)
+
+    async def _end(self):
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _carry(self, reader, writer):
         self.connections += 1
@@ -198,17 +211,20 @@ class Wire:
         await asyncio.gather(take(), give())
 
     async def _deny(self, reader, writer):
-        head = f"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: {len(_DENIED)}\r\nConnection: close\r\n\r\n"
+        head = (
+            "HTTP/1.1 401 Unauthorized",
+            "Content-Type: application/json",
+            f"Content-Length: {len(_DENIED)}",
+            "Connection: close",
+        )
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(head.encode() + _DENIED)
+        writer.write("\r\n".join((*head, "", "")).encode() + _DENIED)
         await writer.drain()
         writer.close()
 
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on."""
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,7 +1,8 @@
 """Decoded images on disk, so that a second start reads them in a moment.
 
-A cache entry is two ``.npy`` files (never pickled) and their digests. It is keyed by the
-prepared files' names, sizes and times (in a bucket, versions), and left aside when it does not match them.
+A cache entry is two ``.npy`` files (never pickled) and their digests. It is keyed by the prepared
+files' names, sizes and times (in a bucket by their versions), and left aside when it does not match
+them.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
 """Checkpoints through orbax, with digests of every array.
 
 Orbax writes in the background and makes a checkpoint visible only when it is whole: by a rename,
-or in a bucket by a mark (see `rir_jax.files`). What it does not see is a bit that flips on the disk afterwards, so each checkpoint carries the digests of its
-arrays and is checked against them when it is read. One that fails is set aside, with a warning
-that names it, and the one before is used.
+or in a bucket by a mark (see `rir_jax.files`). What it does not see is a bit that flips afterwards,
+so each checkpoint carries the digests of its arrays and is checked against them when it is read.
+One that fails is set aside, with a warning that names it, and the one before is used.
 """
 
 import concurrent.futures
