@@ -69,7 +69,7 @@ class Checkpoints:
             self._open().save(self.folder / str(step), args=items)
 
     def wait(self) -> None:
-        """Waits until all is written, then begins to delete what is too many.
+        """Waits until all is written, then deletes what is too many (in a bucket in the background).
 
         Raises:
           RunError: a write or an earlier deletion failed.
@@ -80,9 +80,12 @@ class Checkpoints:
             self._writer.wait_until_finished()
             # By us and only now: orbax's manager would also delete after a write that failed.
             if is_main_process():
-                self._pruning = self._pruning or Background()
-                self._pruning.wait()
-                self._pruning.do(self._prune)
+                if files.is_remote(self.folder):
+                    self._pruning = self._pruning or Background()
+                    self._pruning.wait()
+                    self._pruning.do(self._prune)
+                else:  # before the next one needs the room
+                    self._prune()
 
     def _prune(self):
         for step in self.steps()[self._keep :]:

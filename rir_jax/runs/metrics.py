@@ -76,7 +76,7 @@ class MetricsLog:
         if self._uploads is not None:
             self._upload()
             self._uploads.do(self._events.upload)
-        else:
+        elif self._file is not None:
             with write_errors(self._path):
                 os.fsync(self._file.fileno())
 
