@@ -91,7 +91,7 @@ def start_several(workdir, count: int = 2, **fields) -> list[subprocess.Popen]:
     return [start(workdir, *shared, f"--process_id={index}", **fields) for index in range(count)]
 
 
-def output(process: subprocess.Popen, timeout: float = 120) -> str:
+def output(process: subprocess.Popen, timeout: float = 300) -> str:
     """Waits for the end of a process; all that it printed."""
     try:
         return process.communicate(timeout=timeout)[0]
@@ -100,7 +100,7 @@ def output(process: subprocess.Popen, timeout: float = 120) -> str:
         raise
 
 
-def wait_until(condition, process: subprocess.Popen, timeout: float = 120) -> bool:
+def wait_until(condition, process: subprocess.Popen, timeout: float = 300) -> bool:
     """Waits until a condition holds; False if the process ended before.
 
     Raises:

@@ -69,7 +69,7 @@ class Checkpoints:
             self._open().save(self.folder / str(step), args=items)
 
     def wait(self) -> None:
-        """Waits until all is written, then deletes what is too many (in a bucket in the background).
+        """Waits until all is written, then deletes what is too many; in a bucket, not waiting.
 
         Raises:
           RunError: a write or an earlier deletion failed.

@@ -87,7 +87,7 @@ def test_what_is_there_is_what_a_run_in_a_folder_leaves(store, finished):
         *("checkpoints", "config.json", "curves.png", "metrics.jsonl", "summary.json"),
         "tensorboard",
     }
-    events = [name for name in store.objects("finished/tensorboard/")]
+    events = store.objects("finished/tensorboard/")
     assert len(events) == 1
     assert store.file(events[0]).stat().st_size > 5000
 
@@ -103,7 +103,11 @@ def test_it_is_evaluated_predicted_from_and_exported(store, finished, command):
     code, out, err = command("rir_jax.export", f"--workdir={bucket}", *exports)
     assert code == 0, err
     assert "the same class for 100.0 %" in out
-    sources = (f"--workdir={bucket}", f"--exported={bucket}/model.jax", f"--weights={bucket}/weights")
+    sources = (
+        f"--workdir={bucket}",
+        f"--exported={bucket}/model.jax",
+        f"--weights={bucket}/weights",
+    )
     said = [command("rir_jax.predict", source, "docs/assets/digit.png") for source in sources]
     assert said[0] == said[1] == said[2] == (0, said[0][1], "")
     assert "digit.png" in said[0][1]
@@ -137,7 +141,7 @@ def test_a_table_of_experiments(store, command):
     arguments = [f"--set={name}={value}" for name, value in tiny.items()]
     for _ in range(2):  # made, and found to be there
         code, out, err = command(
-            "experiments.run", "--table=fig3", "--workdir=gs://runs/tables", *arguments
+            "experiments.run", "--table=shortcut", "--workdir=gs://runs/tables", *arguments
         )
         assert code == 0, err
         assert "failed" not in out
