@@ -8,6 +8,7 @@ One that fails is set aside, with a warning that names it, and the one before is
 
 import concurrent.futures
 import contextlib
+import json
 import logging
 import os
 import re
@@ -59,7 +60,8 @@ class Checkpoints:
         if step == self._newest:
             return
         self.wait()
-        notes = {"format": FORMAT, **notes, "digests": digests(state)}
+        # Copied, since orbax reads them later, beside a loop that goes on changing its own.
+        notes = json.loads(json.dumps({"format": FORMAT, **notes, "digests": digests(state)}))
         notes["digest_of_notes"] = digest_of_json(notes)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
