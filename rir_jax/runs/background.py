@@ -1,6 +1,5 @@
 """Work for a thread beside the training loop, such as uploads: in order, its failures told."""
 
-import collections
 import concurrent.futures
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,7 @@ class Background:
 
     def __init__(self):
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "background")
-        self._begun: collections.deque[concurrent.futures.Future] = collections.deque()
+        self._begun: list[concurrent.futures.Future] = []
 
     def do(self, work: Callable[..., Any], *arguments: Any) -> None:
         """Gives the thread one more piece of work; returns at once."""
@@ -32,10 +31,9 @@ class Background:
         Raises:
           Exception: the first that a piece of work has raised since the last call.
         """
-        failure = None
-        while self._begun:
-            failure = failure or self._begun.popleft().exception()
-        if failure is not None:
+        failures = [work.exception() for work in self._begun]
+        self._begun.clear()
+        for failure in filter(None, failures):
             raise failure
 
     def close(self) -> None:
