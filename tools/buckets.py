@@ -96,7 +96,9 @@ class Store:
     def upload(self, name: str, content: bytes, bucket: str = BUCKET) -> None:
         """Writes an object past gcsfs, as orbax does."""
         name = urllib.parse.quote(name, safe="")
-        self._request("POST", f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}", content)
+        self._request(
+            "POST", f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}", content
+        )
 
     def objects(self, prefix: str = "", bucket: str = BUCKET) -> list[str]:
         """Names of the objects in a bucket, in order."""
