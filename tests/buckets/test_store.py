@@ -159,34 +159,3 @@ def test_a_store_that_is_gone_for_30_seconds_costs_nothing(store, tmp_path):
     assert process.returncode == 0, said
     assert "Traceback" not in said
     assert harness.differences(tmp_path / "alone", "gs://runs/outage") == []
-
-
-def test_a_store_that_stays_away_ends_the_run_in_one_line_and_the_same_command_goes_on(
-    store, monkeypatch, caplog
-):
-    workdir, config = "gs://runs/away", harness.tiny_config(mesh__data=1, train__epochs=4)
-    retries = "gcsfs.retry.asyncio.sleep"  # no patience, for speed
-
-    async def at_once(_):
-        pass
-
-    monkeypatch.setattr(retries, at_once)
-    calls = []
-
-    def cut_after_the_second_save(self, *_):
-        calls.append(1)
-        store.wire.cut = len(calls) == 2
-
-    monkeypatch.setattr(MetricsLog, "describe", lambda *_: None)
-    flush = MetricsLog.flush
-    monkeypatch.setattr(
-        MetricsLog, "flush", lambda self: (flush(self), cut_after_the_second_save(self))[0]
-    )
-    with pytest.raises(RunError) as failure:
-        rir_jax.train_and_evaluate(config, workdir)
-    assert "run the same command again" in str(failure.value)
-    assert "\n" not in str(failure.value)
-    monkeypatch.setattr(MetricsLog, "flush", flush)
-    store.wire.cut = False
-    assert harness.steps_of(workdir)
-    assert rir_jax.train_and_evaluate(config, workdir)["steps"] == 88
