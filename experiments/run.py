@@ -7,12 +7,11 @@ is printed and written to DIR/report/TABLE.
 import json
 
 from absl import flags
-from etils import epath
 
 from experiments import plan, report, table
 from experiments.ablate import ablate_results
 from experiments.runner import read_table, run_table
-from rir_jax import cli
+from rir_jax import cli, files
 from rir_jax import config as configs
 from rir_jax.errors import InputError
 
@@ -62,7 +61,7 @@ def main(arguments: list[str]) -> None:
         )
     if chosen.figure == "ablation":
         ablate_results(results)
-    reports = epath.Path(_REPORT.value or f"{_WORKDIR.value}/report").expanduser()
+    reports = files.path(_REPORT.value or f"{_WORKDIR.value}/report")
     print(report.write_report(chosen, results, reports / chosen.name))
     if not whole:
         print("Stopped before the end; the same command goes on from here.")

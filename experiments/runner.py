@@ -13,6 +13,7 @@ from etils import epath
 from experiments import plan
 from experiments.table import Row, Table, folder_name
 from rir_jax import config as configs
+from rir_jax import files
 from rir_jax.devices.mesh import seeds_at_once
 from rir_jax.errors import InputError, RunError
 from rir_jax.runs.interrupt import StopRequest
@@ -80,7 +81,7 @@ def run_table(
     Raises:
       InputError: a field or a label that is not allowed (before anything is run).
     """
-    root = epath.Path(workdir).expanduser()
+    root = files.path(workdir)
     deadline = None if time_limit is None else time.monotonic() + time_limit
     configs_of_rows = {row.label: table.config(row, overrides) for row in table.rows}
     for config in configs_of_rows.values():
@@ -116,7 +117,7 @@ def read_table(
     Raises:
       InputError: a field that is not allowed, or no run of the table is finished.
     """
-    root = epath.Path(workdir).expanduser()
+    root = files.path(workdir)
     folders = {row.label: root / folder_name(table.config(row, overrides)) for row in table.rows}
     results = _results(table, folders, seeds, {})
     if not any(result.summaries for result in results):

@@ -214,6 +214,7 @@ def use_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache folder, unless JAX is told of another."""
     import jax
 
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(cache_root() / "programs"))
+    root = cache_root()
+    if root is not None and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(root / "programs"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

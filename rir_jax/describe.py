@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> None:
     if _SVG.value:
         picture = draw_network(model, shape, name).encode()
         try:
-            files.path(_SVG.value).write_bytes(picture)
+            files.write(files.path(_SVG.value), picture)
         except OSError as error:
             raise InputError(f"--svg={_SVG.value} cannot be written: {error}") from None
 

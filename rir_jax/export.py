@@ -73,7 +73,7 @@ def write_weights(model, variables, info, folder: str) -> str:
 
     weights.save_pretrained(folder, model, variables, info)
     sizes = [
-        f"{name} ({(files.path(folder) / name).stat().length / 1e6:.2f} MB)"
+        f"{name} ({len(files.read(files.path(folder) / name)) / 1e6:.2f} MB)"
         for name in (weights.WEIGHTS, weights.CONFIG)
     ]
     return f"{folder}: {' and '.join(sizes)}"

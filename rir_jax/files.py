@@ -1,24 +1,61 @@
-"""Files, on a disk or in a bucket: whole writes, digests, JSON and the cache folder."""
+"""Files and folders, on a disk or in a bucket: whole writes, digests, JSON and the cache folder.
+
+A bucket (``gs://``, through gcsfs) has no folders, no renames and no locks. What takes their part:
+
+* A *folder* exists while the name of an object begins with its name and a slash. Nobody makes it:
+  the first file does. Listings are asked of the store each time, never of gcsfs's cache, which
+  knows nothing of what orbax writes.
+* A *file* is replaced by one upload, which readers see whole or not at all. On a disk a rename
+  does the same.
+* A *folder that is written whole*, a checkpoint, is one if `MARK` is in it: orbax puts it there
+  last. It is deleted mark first, and copied mark last, so that whatever a kill leaves has none. On
+  a disk such a folder comes and goes by a rename. That what is in it is still what was written,
+  the digests in each checkpoint tell, on a disk and in a bucket alike.
+* A *lock* is a lease, an object that its holder keeps renewing (`rir_jax.runs.lease`).
+"""
 
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import json
+import logging
 import os
 import pathlib
 import re
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-_PLAIN = re.compile(r"[\w ./~+,:=@%#-]*")
+from rir_jax.errors import InputError
+
+MARK = "commit_success.txt"
+"""Orbax's name for the last file of a checkpoint in a bucket."""
+
+_BUCKETS = "gs://"
+_TRASH = ".trash"  # ends the name of a folder on a disk that is being deleted
+_HALF_WRITTEN = ".orbax-checkpoint-tmp"  # in the name of one that is being written
+_PLAIN = re.compile(r"[\w ./~+,:=@%#-]*")  # what no library misreads in a path
 
 
 def path(name: epath.PathLike) -> epath.Path:
-    """A path as a user names it: ``~`` is the home folder, every other character is itself."""
-    return epath.Path(name).expanduser()
+    """A path that is ready for use: on a disk (``~`` too), or ``gs://BUCKET/NAME``.
+
+    Raises:
+      InputError: it is in a store of another kind, or gcsfs is missing.
+    """
+    text = os.fspath(name)
+    scheme = re.match(r"\w[\w+.-]+://", text)
+    if scheme is not None:
+        if scheme[0] != _BUCKETS or text.strip("/") == "gs:":
+            raise InputError(f"{text} is in no store that is known; allowed: gs://BUCKET/NAME")
+        if importlib.util.find_spec("gcsfs") is None:
+            raise InputError(f"{text} needs the package gcsfs: pip install 'rir_jax[gcs]'")
+        _set_up_gcsfs()
+    return epath.Path(text).expanduser()
 
 
 def plain(path: epath.PathLike) -> epath.Path:
@@ -32,7 +69,7 @@ def plain(path: epath.PathLike) -> epath.Path:
     if is_remote(path) or _PLAIN.fullmatch(text):
         return epath.Path(path)
     target = os.path.abspath(text)
-    links = cache_root() / "links"
+    links = (cache_root() or _scratch()) / "links"
     try:
         links.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -51,15 +88,153 @@ def _scratch():
 
 
 def is_remote(path: epath.PathLike) -> bool:
-    """Whether a path is in an object store, such as ``gs://bucket/run``.
+    """Whether a path is in a bucket."""
+    return os.fspath(path).startswith(_BUCKETS)
 
-    Object stores have no folders, no renames and no locks; a write replaces a file whole.
+
+@functools.cache
+def _set_up_gcsfs():
+    """Before the first use of gcsfs, whose instance etils makes and keeps."""
+    import fsspec
+
+    fsspec.config.conf.setdefault("gcs", {})["use_listings_cache"] = False
+    # Where TensorFlow is installed etils would go through it, and import it for that.
+    os.environ.setdefault("EPATH_USE_TF", "0")
+    # They print what is also raised, each retry with a traceback.
+    for name in ("gcsfs", "google.auth"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def store() -> Any:
+    """gcsfs's file system: for what epath has no words for. The one that etils uses."""
+    import fsspec
+
+    return fsspec.filesystem("gcs", finalize_on_close=True)
+
+
+@contextlib.contextmanager
+def store_errors(path: epath.PathLike) -> Iterator[None]:
+    """Turns whatever gcsfs raises about a path in a bucket into an OSError of one line."""
+    try:
+        yield
+    except Exception as error:
+        if not is_remote(path) or isinstance(error, FileNotFoundError | FileExistsError):
+            raise
+        text = " ".join(str(error).split())[:300] or type(error).__name__
+        if isinstance(error, OSError) and error.strerror:
+            text = f"the store cannot be reached: {error.strerror}"
+        if getattr(error, "code", None) in (401, "401"):
+            text += "; log in with: gcloud auth application-default login"
+        raise OSError(text) from error
+
+
+def check_bucket(path: epath.Path) -> None:
+    """Checks that the bucket of a path is there and can be read. Of a path on a disk, nothing.
+
+    Raises:
+      OSError: it is not; says why.
     """
-    return "://" in os.fspath(path)
+    if is_remote(path):
+        bucket, _, name = os.fspath(path)[len(_BUCKETS) :].partition("/")
+        with store_errors(path):
+            try:
+                store().call("GET", "b/{}/o", bucket, prefix=f"{name}/", maxResults=1)
+            except FileNotFoundError:
+                raise OSError(f"there is no bucket {_BUCKETS}{bucket}; make it first") from None
+
+
+def make_folder(path: epath.Path) -> None:
+    """Makes a folder on a disk, with those above it. In a bucket, its first file does."""
+    if not is_remote(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def whole_folders(parent: epath.Path) -> list[epath.Path]:
+    """The folders in a folder that were written whole, and not deleted since.
+
+    Raises:
+      OSError: the store cannot be asked.
+    """
+    if is_remote(parent):
+        return [child for child, marked in _children(parent).items() if marked]
+    if not parent.exists():
+        return []
+    return [child for child in parent.iterdir() if not _is_leftover(child)]
+
+
+def leftovers(parent: epath.Path) -> list[epath.Path]:
+    """The folders in a folder that are half written or half deleted.
+
+    Raises:
+      OSError: the store cannot be asked.
+    """
+    if is_remote(parent):
+        return [child for child, marked in _children(parent).items() if not marked]
+    return [child for child in parent.iterdir() if _is_leftover(child)] if parent.exists() else []
+
+
+def _is_leftover(folder):
+    return folder.name.endswith(_TRASH) or _HALF_WRITTEN in folder.name
+
+
+def _children(parent):
+    """The folders in a folder of a bucket, each with whether it has its mark."""
+    children: dict[epath.Path, bool] = {}
+    for name in _names(parent):
+        child, _, rest = name.partition("/")
+        if rest:
+            children[parent / child] = children.get(parent / child, False) or rest == MARK
+    return children
+
+
+def _names(folder):
+    """The files in a folder of a bucket and in its folders, each by its path from there."""
+    root = os.fspath(folder)[len(_BUCKETS) :]
+    with store_errors(folder):
+        found = store().find(root)
+    return [name[len(root) + 1 :] for name in found if name.startswith(f"{root}/")]
+
+
+def remove_folder(folder: epath.Path) -> None:
+    """Deletes a folder that was written whole: at no moment is it there in part.
+
+    What is left if this is killed is one of the `leftovers`.
+
+    Raises:
+      OSError: it could not be deleted.
+    """
+    if not is_remote(folder):
+        if not _is_leftover(folder):
+            folder = folder.rename(folder.with_name(folder.name + _TRASH))
+        folder.rmtree()
+        return
+    with store_errors(folder):
+        for name in sorted(_names(folder), key=lambda name: name != MARK):
+            with contextlib.suppress(FileNotFoundError):  # asked twice, for a lost answer
+                store().rm_file(os.fspath(folder / name))
+
+
+def move_folder(folder: epath.Path, target: epath.Path) -> None:
+    """Moves a folder that was written whole, in place of one that is there.
+
+    Raises:
+      OSError: it could not be moved; then it is still there.
+    """
+    if not is_remote(folder):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            target.rmtree()
+        folder.rename(target)
+        return
+    remove_folder(target)
+    with store_errors(folder):
+        for name in sorted(_names(folder), key=lambda name: name == MARK):
+            store().cp_file(os.fspath(folder / name), os.fspath(target / name))
+    remove_folder(folder)
 
 
 def write(path: epath.PathLike, content: bytes) -> None:
-    """Writes a file whole or not at all: beside its place, to the disk, then into place.
+    """Writes a file whole or not at all; on a disk beside its place, then into it.
 
     Its folder is made if need be.
 
@@ -67,8 +242,12 @@ def write(path: epath.PathLike, content: bytes) -> None:
       OSError: it could not be written; what was there before still is.
     """
     path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if is_remote(path):
+        with store_errors(path):
+            store().pipe_file(os.fspath(path), content)
+        return
+    make_folder(path.parent)
+    if path.exists() and not path.is_file():  # a pipe or a device, which is not to be replaced
         path.write_bytes(content)
         return
     scratch = path.with_name(f".{path.name}.tmp")
@@ -81,6 +260,27 @@ def write(path: epath.PathLike, content: bytes) -> None:
     except OSError:
         scratch.unlink(missing_ok=True)  # makes room on a full disk
         raise
+
+
+def read(path: epath.PathLike) -> bytes:
+    """What a file holds.
+
+    Raises:
+      OSError: it is not there (FileNotFoundError) or cannot be read.
+    """
+    if is_remote(path):
+        with store_errors(path):
+            return store().cat_file(os.fspath(path))
+    return epath.Path(path).read_bytes()
+
+
+def version(path: epath.Path) -> str:
+    """What changes whenever a file is written: its size and time, or the store's number for it."""
+    if is_remote(path):
+        with store_errors(path):
+            return str(store().info(os.fspath(path)).get("generation"))
+    described = os.stat(path)
+    return f"{described.st_size} {int(described.st_mtime)}"
 
 
 def write_json(path: epath.PathLike, value: Any) -> None:
@@ -96,7 +296,7 @@ def read_json(path: epath.PathLike) -> dict[str, Any]:
       ValueError: it holds something else.
     """
     try:
-        value = json.loads(epath.Path(path).read_bytes())
+        value = json.loads(read(path))
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
@@ -121,9 +321,12 @@ def digest_of_array(array: np.ndarray) -> str:
     return found.hexdigest()
 
 
-def cache_root() -> pathlib.Path:
-    """``$RIR_JAX_CACHE``, or rir_jax in the user's cache folder."""
+def cache_root() -> pathlib.Path | None:
+    """``$RIR_JAX_CACHE``, or rir_jax in the user's cache folder; None for a user without a home."""
     if "RIR_JAX_CACHE" in os.environ:
         return pathlib.Path(os.environ["RIR_JAX_CACHE"]).expanduser()
-    user = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    try:
+        user = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    except RuntimeError:
+        return None
     return pathlib.Path(user) / "rir_jax"

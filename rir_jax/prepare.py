@@ -41,6 +41,11 @@ def prepare(name: str, data_dir: str | None = None) -> epath.Path:
         return sources.prepared_folder(name, data_dir)
     except InputError:
         pass  # to be prepared
+    if data_dir is not None and files.is_remote(data_dir):
+        raise InputError(
+            f"data_dir is {data_dir}, and {name!r} is not there; allowed: a folder on a disk "
+            "(gcloud storage cp --recursive copies it to a bucket)"
+        )
     for package in ("tensorflow", "array_record", "importlib_resources"):
         if importlib.util.find_spec(package) is None:
             raise InputError(

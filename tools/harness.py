@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from rir_jax import config as configs
+from rir_jax import files
 from rir_jax.runs.checkpoints import Checkpoints
 from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import build_model, build_optimizer
@@ -90,7 +91,7 @@ def start_several(workdir, count: int = 2, **fields) -> list[subprocess.Popen]:
     return [start(workdir, *shared, f"--process_id={index}", **fields) for index in range(count)]
 
 
-def output(process: subprocess.Popen, timeout: float = 120) -> str:
+def output(process: subprocess.Popen, timeout: float = 300) -> str:
     """Waits for the end of a process; all that it printed."""
     try:
         return process.communicate(timeout=timeout)[0]
@@ -99,7 +100,7 @@ def output(process: subprocess.Popen, timeout: float = 120) -> str:
         raise
 
 
-def wait_until(condition, process: subprocess.Popen, timeout: float = 120) -> bool:
+def wait_until(condition, process: subprocess.Popen, timeout: float = 300) -> bool:
     """Waits until a condition holds; False if the process ended before.
 
     Raises:
@@ -117,14 +118,15 @@ def wait_until(condition, process: subprocess.Popen, timeout: float = 120) -> bo
 
 
 def being_written(workdir) -> bool:
-    """Whether a checkpoint is half written."""
-    folder = pathlib.Path(workdir) / "checkpoints"
-    return folder.exists() and any("orbax-checkpoint-tmp" in name for name in os.listdir(folder))
+    """Whether a checkpoint, newer than those that are whole, is half written."""
+    newest = max(steps_of(workdir), default=-1)
+    names = [folder.name for folder in files.leftovers(files.path(workdir) / "checkpoints")]
+    return any(int(name.partition(".")[0]) > newest for name in names)
 
 
 def steps_of(workdir) -> list[int]:
     """The checkpoints of a run, the newest first."""
-    return Checkpoints(pathlib.Path(workdir) / "checkpoints").steps()
+    return Checkpoints(files.path(workdir) / "checkpoints").steps()
 
 
 def state_of(workdir):
@@ -145,7 +147,7 @@ def state_of(workdir):
 
 def records_of(workdir) -> list[dict]:
     """The records of metrics.jsonl, every line of it, without what the clock says."""
-    lines = (pathlib.Path(workdir) / "metrics.jsonl").read_text().splitlines()
+    lines = files.read(files.path(workdir) / "metrics.jsonl").splitlines()
     records = [json.loads(line) for line in lines]
     for record in records:
         del record["images_per_second"]

@@ -1,28 +1,32 @@
 """Kills a run, again and again, and compares what it becomes with one that was left alone.
 
     python -m tools.kill --kills=50
+    python -m tools.kill --kills=20 --bucket
 
+With --bucket the run is in an object store on this machine, the one left alone in a folder.
 Every life is a real process, ended by SIGKILL: one half at a random moment, from the start of the
 interpreter on, the other half while a checkpoint is being written. The last line is JSON;
 ``differences`` counts arrays and records that differ in any bit.
 """
 
 import argparse
+import contextlib
 import json
-import pathlib
+import os
 import random
 import subprocess
 import tempfile
 import time
 
-from tools import harness
+from tools import buckets, harness
 
 
-def attack(folder, kills: int, epochs: int, seed: int = 0, say=lambda line: None) -> dict:
-    """Runs the attack in a folder and returns what came of it."""
+def attack(
+    reference, attacked, kills: int, epochs: int, seed: int = 0, say=lambda line: None
+) -> dict:
+    """Runs the attack on a run in one folder, beside one in another; what came of it."""
     begun, draw = time.monotonic(), random.Random(seed)
     fields = {"train__epochs": epochs}
-    reference, attacked = pathlib.Path(folder) / "reference", pathlib.Path(folder) / "attacked"
     _finish(harness.start(reference, **fields))
     half_written = 0
     for kill in range(1, kills + 1):
@@ -80,9 +84,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bucket", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        result = attack(folder, options.kills, 20 * options.kills, options.seed, print)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        attacked = f"{folder}/attacked"
+        if options.bucket:
+            store = stack.enter_context(buckets.serve())
+            os.environ.update(store.environment)
+            attacked = f"gs://{buckets.BUCKET}/attacked"
+        epochs = (8 if options.bucket else 20) * options.kills
+        reference = f"{folder}/reference"
+        result = attack(reference, attacked, options.kills, epochs, options.seed, print)
     print(json.dumps(result))
 
 

@@ -1,7 +1,8 @@
 """Decoded images on disk, so that a second start reads them in a moment.
 
 A cache entry is two ``.npy`` files (never pickled) and their digests. It is keyed by the decoder
-and the prepared files' names, sizes and times, and left aside when it does not match them.
+and the prepared files' names, sizes and times (in a bucket by their versions), and left aside when
+it does not match them.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rir_jax.files import cache_root, digest, digest_of_array
+from rir_jax.files import cache_root, digest, digest_of_array, version
 
 _DECODER = "2"  # of the code that decodes: what another one has decoded is not read
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -22,9 +23,12 @@ Arrays = tuple[np.ndarray, np.ndarray]
 def arrays(folder, split: str, decode: Callable[[], Arrays]) -> Arrays:
     """Images and labels of a split of a prepared folder, decoded at most once.
 
-    A cache that cannot be written (a full disk, a read-only home) is done without.
+    A cache that cannot be written (a full disk, a read-only home, none) is done without.
     """
-    entry = cache_root() / "images" / f"{_key(folder)}-{split}"
+    root = cache_root()
+    if root is None:
+        return decode()
+    entry = root / "images" / f"{_key(folder)}-{split}"
     cached = _read(entry)
     if cached is not None:
         return cached
@@ -37,8 +41,7 @@ def arrays(folder, split: str, decode: Callable[[], Arrays]) -> Arrays:
 def _key(folder):
     described = [str(folder), _DECODER]
     for path in sorted(folder.iterdir()):
-        stat = path.stat()
-        described.append(f"{path.name} {stat.length} {stat.mtime}")
+        described.append(f"{path.name} {version(path)}")
     return digest(os.fsencode("\n".join(described)))[:32]
 
 

@@ -1,8 +1,11 @@
 """Where images come from: scikit-learn's digits, and every TFDS set of images of one size."""
 
+import contextlib
 import functools
 import importlib.util
 import json
+import pathlib
+import tempfile
 
 import ml_collections
 import numpy as np
@@ -36,7 +39,8 @@ def load(
     Args:
       name: "digits", or the name of a TFDS set ("cifar10", "svhn_cropped", ...) that
         `rir_jax.prepare` has prepared, with its config if it has any ("imagenet_resized/32x32").
-      data_dir: folder of prepared TFDS sets (default: TFDS's own, ~/tensorflow_datasets).
+      data_dir: folder of prepared TFDS sets (default: TFDS's own, ~/tensorflow_datasets), on a
+        disk or in a bucket (``gs://``).
       validation_fraction: part of the training split to hold out and report on, 0 for none.
       num_train, num_test: how many images of a split to use, the first ones (TFDS stores them in
         a random order); all when None.
@@ -99,7 +103,7 @@ def _tfds(name, data_dir):
             "and 'test' among them"
         )
     splits = [
-        cache.arrays(folder, split, lambda split=split: _decode(builder, split, shape))
+        cache.arrays(folder, split, lambda split=split: _decode(folder, split, shape))
         for split in ("train", "test")
     ]
     return *(Split(*arrays) for arrays in splits), class_names
@@ -163,6 +167,7 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
     check_name(name)
     try:
         folder = files.path(data_dir or DEFAULT_DATA_DIR)
+        files.check_bucket(folder)
         root = folder / name
         infos = _infos(root)
         others = [] if infos else _folders(root)
@@ -207,14 +212,32 @@ def _version(info):
     return [int(part) if part.isdigit() else -1 for part in info.parent.name.split(".")]
 
 
-def _decode(builder, split, shape):
-    """All images and labels of a split, in the order of the files.
+def _decode(folder, split, shape):
+    """All images and labels of a split, in the order of the files."""
+    with _on_disk(folder) as local:
+        return _decode_local(local, split, shape)
 
-    The images are decoded as those that are classified later, not by TFDS, which takes palettes
-    for grey and lets 16 bits overflow.
+
+@contextlib.contextmanager
+def _on_disk(folder):
+    """A prepared folder where array_record can read it, which knows no buckets."""
+    if not files.is_remote(folder):
+        yield files.plain(folder)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in folder.iterdir():
+            (pathlib.Path(scratch) / path.name).write_bytes(files.read(path))
+        yield scratch
+
+
+def _decode_local(folder, split, shape):
+    """The images are decoded as those that are classified later, not by TFDS.
+
+    It takes palettes for grey and lets 16 bits overflow.
     """
     import tensorflow_datasets as tfds
 
+    builder = tfds.builder_from_directory(str(folder))
     decoders = {"image": tfds.decode.SkipDecoding()}
     source = builder.as_data_source(split=split, decoders=decoders)
     images, labels = [], []

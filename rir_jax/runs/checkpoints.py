@@ -1,13 +1,14 @@
 """Checkpoints through orbax, with digests of every array.
 
-Orbax writes in the background and makes a checkpoint visible only when it is whole. What it does
-not see is a bit that flips on the disk afterwards, so each checkpoint carries the digests of its
-arrays and is checked against them when it is read. One that fails is set aside, with a warning
-that names it, and the one before is used.
+Orbax writes in the background and makes a checkpoint visible only when it is whole: by a rename,
+or in a bucket by a mark (see `rir_jax.files`). What it does not see is a bit that flips afterwards,
+so each checkpoint carries the digests of its arrays and is checked against them when it is read.
+One that fails is set aside, with a warning that names it, and the one before is used.
 """
 
 import concurrent.futures
 import contextlib
+import json
 import logging
 import os
 import re
@@ -19,16 +20,16 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from rir_jax import files
 from rir_jax.devices.processes import is_main_process
 from rir_jax.errors import InputError, RunError
-from rir_jax.files import digest_of_array, digest_of_json, is_remote, plain
+from rir_jax.files import digest_of_array, digest_of_json, plain
+from rir_jax.runs.background import Background
 
 _log = logging.getLogger(__name__)
 FORMAT = 1
 """What the notes and the state of a checkpoint look like. It is in the notes, whose digest is read
 alike in all formats; notes without it are of format 1."""
-
-_TRASH = ".trash"  # ends the name of a checkpoint that is being deleted
 
 
 class Checkpoints:
@@ -40,11 +41,11 @@ class Checkpoints:
     """
 
     def __init__(self, folder: epath.PathLike, keep: int = 2):
-        folder = os.fspath(folder)
-        # Orbax wants absolute paths; those of object stores are.
-        self.folder = epath.Path(folder if is_remote(folder) else os.path.abspath(folder))
+        # Orbax wants absolute paths; those in buckets are.
+        self.folder = files.path(folder if files.is_remote(folder) else os.path.abspath(folder))
         self._keep = keep
         self._writer = None
+        self._pruning: Background | None = None
         self._newest: int | None = None  # the step of the last save
 
     def save(self, state: Any, notes: dict[str, Any]) -> None:
@@ -59,7 +60,8 @@ class Checkpoints:
         if step == self._newest:
             return
         self.wait()
-        notes = {"format": FORMAT, **notes, "digests": digests(state)}
+        # Copied, since orbax reads them later, beside a loop that goes on changing its own.
+        notes = json.loads(json.dumps({"format": FORMAT, **notes, "digests": digests(state)}))
         notes["digest_of_notes"] = digest_of_json(notes)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
@@ -69,10 +71,10 @@ class Checkpoints:
             self._open().save(plain(self.folder) / str(step), args=items)
 
     def wait(self) -> None:
-        """Waits until all is on the disk, then deletes what is too many.
+        """Waits until all is written, then deletes what is too many; in a bucket, not waiting.
 
         Raises:
-          RunError: a write failed.
+          RunError: a write or an earlier deletion failed.
         """
         if self._writer is None:
             return
@@ -80,10 +82,22 @@ class Checkpoints:
             self._writer.wait_until_finished()
             # By us and only now: orbax's manager would also delete after a write that failed.
             if is_main_process():
-                for step in self.steps()[self._keep :]:
-                    trash = self.folder / f"{step}{_TRASH}"
-                    (self.folder / str(step)).rename(trash)  # never half a checkpoint
-                    trash.rmtree()
+                if files.is_remote(self.folder):
+                    self._pruning = self._pruning or Background()
+                    self._pruning.wait()
+                    self._pruning.do(self._prune)
+                else:  # before the next one needs the room
+                    self._prune()
+
+    def _prune(self):
+        for step in self.steps()[self._keep :]:
+            try:
+                files.remove_folder(self.folder / str(step))
+            except OSError as error:
+                raise RunError(
+                    f"the old checkpoint {self.folder / str(step)} could not be deleted: "
+                    f"{_reason(error)}; the newer ones are intact: run the same command again"
+                ) from error
 
     def close(self) -> None:
         """Waits, and frees the writer's threads.
@@ -98,12 +112,21 @@ class Checkpoints:
                 writer, self._writer = self._writer, None
                 with contextlib.suppress(Exception):  # a failed write has been told of
                     writer.close()
+                pruning, self._pruning = self._pruning, None
+                if pruning is not None:
+                    with self._write_errors():
+                        pruning.close()
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints that are there, the newest first."""
-        if not self.folder.exists():
-            return []
-        names = [path.name for path in self.folder.iterdir()]
+        """Steps of the checkpoints that are there, the newest first.
+
+        Raises:
+          RunError: they cannot be listed.
+        """
+        try:
+            names = [path.name for path in files.whole_folders(self.folder)]
+        except OSError as error:
+            raise RunError(f"{self.folder} cannot be listed: {_reason(error)}") from error
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
     def restore(
@@ -119,7 +142,7 @@ class Checkpoints:
 
         Raises:
           InputError: the newest is of another version's format.
-          RunError: there are checkpoints, and all of them are damaged.
+          RunError: there are checkpoints, and all of them are damaged; or they cannot be listed.
         """
         steps = self.steps()
         for step in steps:
@@ -128,6 +151,7 @@ class Checkpoints:
             except InputError:
                 raise
             except Exception as error:  # whatever a damaged file makes its readers raise
+                self.steps()  # raises if it is the store that is gone
                 reason = _reason(error)[:200]
                 _log.warning("checkpoint %s is damaged: %s", self.folder / str(step), reason)
             else:
@@ -143,13 +167,14 @@ class Checkpoints:
     def clear_leftovers(self) -> None:
         """Deletes what killed processes and full disks have left half written or half deleted.
 
-        As far as it can: it is in nobody's way, and takes but room.
+        Best effort: leftovers are harmless and only use room. (In a bucket orbax refuses to write
+        over one, which is then what the run says.)
         """
-        if is_main_process() and self.folder.exists():
-            for path in self.folder.iterdir():
-                if path.name.endswith(_TRASH) or ".orbax-checkpoint-tmp" in path.name:
+        if is_main_process():
+            with contextlib.suppress(OSError):
+                for folder in files.leftovers(self.folder):
                     with contextlib.suppress(OSError):
-                        path.rmtree()
+                        files.remove_folder(folder)
 
     def set_aside_after(self, step: int) -> None:
         """Moves checkpoints newer than ``step``, which were found damaged, out of the way.
@@ -163,11 +188,7 @@ class Checkpoints:
             if newer > step:
                 shelter = self.folder.parent / "damaged_checkpoints"
                 with self._write_errors():
-                    shelter.mkdir(parents=True, exist_ok=True)
-                    target = shelter / str(newer)
-                    if target.exists():
-                        target.rmtree()
-                    (self.folder / str(newer)).rename(target)
+                    files.move_folder(self.folder / str(newer), shelter / str(newer))
 
     def _restore(self, step, abstract_state):
         path = plain(self.folder) / str(step)
@@ -188,7 +209,7 @@ class Checkpoints:
     def _open(self):
         if self._writer is None:
             if is_main_process():
-                self.folder.mkdir(parents=True, exist_ok=True)
+                files.make_folder(self.folder)
             self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         return self._writer
 
@@ -197,6 +218,8 @@ class Checkpoints:
         """Turns whatever a failed write raises into one RunError."""
         try:
             yield
+        except RunError:
+            raise
         except Exception as error:
             raise RunError(
                 f"the checkpoint of step {self._newest} in {self.folder} could not be written: "

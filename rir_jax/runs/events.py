@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from rir_jax.files import is_remote
+from rir_jax import files
 from rir_jax.runs.workdir import write_errors
 
 _SCALARS = ("loss", "accuracy", "learning_rate", "images_per_second")
@@ -37,9 +37,9 @@ class Events:
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         self._folder, self._event, self._make = folder, Event, summaries
-        self._remote = is_remote(folder)
+        self._remote = files.is_remote(folder)
         with write_errors(folder):
-            folder.mkdir(exist_ok=True)
+            files.make_folder(folder)
             self._local = epath.Path(tempfile.mkdtemp()) if self._remote else folder
             name = str(self._local / "events")
             self._writer = EventsWriter(name, f".{os.getpid()}.{step}")
@@ -65,12 +65,15 @@ class Events:
         self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=summary))
 
     def flush(self) -> None:
-        """Puts all of it where it belongs."""
+        """Puts all of it on the disk; of a run in a bucket, on that of this machine."""
         with write_errors(self._folder):
             self._writer.flush()
-            if self._remote:
-                for path in self._local.iterdir():
-                    (self._folder / path.name).write_bytes(path.read_bytes())
+
+    def upload(self) -> None:
+        """Copies what was flushed to the bucket. May be called from another thread."""
+        with write_errors(self._folder):
+            for path in self._local.iterdir():
+                files.write(self._folder / path.name, path.read_bytes())
 
     def close(self) -> None:
         """Frees the file; `flush` first."""

@@ -116,7 +116,7 @@ class Member:
         self._log.write({**fixed, **values, **more, "images_per_second": rate})
 
     def checkpoint(self, state: TrainState, clock: dict[str, float]) -> None:
-        """Flushes the log, then saves: a checkpoint's steps are always in the log.
+        """Flushes the log, then saves: a checkpoint's steps are in the log, too.
 
         Args:
           state: all of whose steps have been logged.
@@ -125,6 +125,7 @@ class Member:
         Raises:
           RunError: a number is not finite, or a file could not be written.
         """
+        self._folder.check_held()
         self._log.flush()
         _check_finite(state)
         changing = {
@@ -138,8 +139,9 @@ class Member:
         return {name: value + clock[name] for name, value in self._clock.items()}
 
     def wait(self) -> None:
-        """Waits for the checkpoints. Raises a RunError if one could not be written."""
+        """Waits for the checkpoints and the log. Raises a RunError if they could not be written."""
         self._checkpoints.close()
+        self._log.wait()
 
     def close(self) -> None:
         """Frees the log's files."""

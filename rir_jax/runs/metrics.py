@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from rir_jax import files
 from rir_jax.devices.processes import is_main_process
 from rir_jax.errors import RunError
-from rir_jax.files import is_remote
+from rir_jax.runs.background import Background
 from rir_jax.runs.events import Events
 from rir_jax.runs.workdir import Workdir, write_errors
 
@@ -22,7 +23,8 @@ class MetricsLog:
 
     The files are copies, for people and tools: what a resumed run knows of the past is in its
     checkpoint, and metrics.jsonl begins anew from there. Whatever a killed process wrote after
-    that checkpoint, whole or torn, is gone from it; TensorBoard is told to forget it.
+    that checkpoint, whole or torn, is gone from it; TensorBoard is told to forget it. In a bucket
+    they are uploaded beside the training loop.
 
     Args:
       workdir: of the run.
@@ -39,10 +41,13 @@ class MetricsLog:
     def __init__(self, workdir: Workdir, records: Sequence[dict[str, Any]] = (), step: int = 0):
         self.records = list(records)
         self._workdir, self._path = workdir, workdir / "metrics.jsonl"
-        self._file = self._events = None
+        self._file = self._events = self._uploads = None
         if is_main_process():
-            self._write_all()
-            if not is_remote(workdir.path):
+            if files.is_remote(workdir.path):
+                self._uploads = Background()
+                self._upload()
+            else:
+                self._workdir.write_bytes("metrics.jsonl", _text(self.records))
                 with write_errors(self._path):
                     self._file = open(self._path, "a")  # noqa: SIM115 (open for the whole run)
             self._events = Events(workdir / "tensorboard", step)
@@ -62,31 +67,47 @@ class MetricsLog:
         if self._events is not None:
             self._events.describe(config, examples)
 
-    def _write_all(self):
-        self._workdir.write_bytes("metrics.jsonl", "".join(map(_line, self.records)).encode())
-
     def flush(self) -> None:
-        """Puts all records on the disk, for good."""
+        """Puts all records on the disk, for good; or begins to upload them, see `wait`."""
         if self._events is None:
             return
-        if self._file is None:
-            self._write_all()
-        else:
+        self.wait()
+        self._events.flush()
+        if self._uploads is not None:
+            self._upload()
+            self._uploads.do(self._events.upload)
+        elif self._file is not None:
             with write_errors(self._path):
                 os.fsync(self._file.fileno())
-        self._events.flush()
+
+    def _upload(self):
+        records = list(self.records)
+        self._uploads.do(lambda: self._workdir.write_bytes("metrics.jsonl", _text(records)))
+
+    def wait(self) -> None:
+        """Waits for the uploads that were begun."""
+        if self._uploads is not None:
+            self._uploads.wait()
 
     def close(self) -> None:
-        """Flushes, and frees the files."""
+        """Flushes, waits, and frees the files."""
         try:
             self.flush()
+            self.wait()
         finally:
             file, events, self._file, self._events = self._file, self._events, None, None
             if file is not None:
                 with contextlib.suppress(OSError):  # flush tells
                     file.close()
+            if self._uploads is not None:
+                with contextlib.suppress(RunError):  # wait tells
+                    self._uploads.close()
             if events is not None:
                 events.close()
+
+
+def _text(records):
+    return "".join(map(_line, records)).encode()
 
 
 def _line(record):
@@ -95,11 +116,12 @@ def _line(record):
 
 def read_metrics(workdir: Workdir) -> list[dict[str, Any]]:
     """The records of metrics.jsonl; from a damaged or torn line on, they are left out."""
-    path = workdir / "metrics.jsonl"
-    if not path.exists():
+    try:
+        lines = files.read(workdir / "metrics.jsonl").splitlines()
+    except FileNotFoundError:
         return []
     records = []
-    for line in path.read_bytes().splitlines():
+    for line in lines:
         try:
             record = json.loads(line)
         except ValueError:

@@ -1,6 +1,8 @@
 """The folder of a run: which config it is of, who writes to it, and whether it is finished."""
 
 import contextlib
+import errno
+import logging
 from typing import Any
 
 import ml_collections
@@ -10,21 +12,25 @@ from rir_jax import config as configs
 from rir_jax import files
 from rir_jax.devices import processes
 from rir_jax.errors import InputError, RunError
+from rir_jax.runs.lease import Lease
 
 try:
     import fcntl
 except ImportError:  # no POSIX: runs on one folder are not kept apart
     fcntl = None  # type: ignore[assignment]
 
+_log = logging.getLogger(__name__)
+_HELD = (errno.EWOULDBLOCK, errno.EACCES)  # what POSIX says of a lock that another process has
+
 
 class Workdir:
-    """Paths and small files of one run. Any path that etils knows, ``gs://`` too.
+    """Paths and small files of one run, on a disk or in a bucket (``gs://``).
 
     Attributes:
       path: the folder.
 
     Raises:
-      InputError: no path, or of a store that cannot be reached.
+      InputError: no path, or in a bucket that cannot be reached.
     """
 
     def __init__(self, path: epath.PathLike):
@@ -32,9 +38,11 @@ class Workdir:
             raise InputError(f"workdir is {str(path)!r}; allowed: the path of a folder")
         try:
             self.path = files.path(path)
+            files.check_bucket(self.path)
             self.path.exists()
         except Exception as error:  # too long, no package for gs://, no access, ...
             raise InputError(f"workdir {path} cannot be used: {error}") from None
+        self._lease: Lease | None = None
         if str(self.path).startswith("~"):
             raise InputError(f"workdir is {str(path)!r}; allowed: ~ or ~USER of a user")
 
@@ -67,7 +75,7 @@ class Workdir:
         Raises:
           InputError: it is of another config (with the fields that differ), or no folder.
         """
-        if self.path.exists() and not self.path.is_dir():
+        if not files.is_remote(self.path) and self.path.exists() and not self.path.is_dir():
             raise InputError(f"workdir {self.path} is a file; allowed: a folder, or a new one")
         earlier = self.config()
         if earlier is not None:
@@ -78,8 +86,8 @@ class Workdir:
     def open(self, config: ml_collections.ConfigDict):
         """Makes the folder and keeps other runs off it while it is entered.
 
-        Of several processes of one run, one does so for all, and all learn of the outcome. The
-        lock holds on one machine (and on NFS), and is freed even by ``kill -9``.
+        Process 0 takes the lock; the others get its result or its error. On a disk it holds on one
+        machine (and on NFS) and is freed even by ``kill -9``; in a bucket it is a `Lease`.
 
         Raises:
           InputError: the folder is in use, is of another config, or cannot be written to.
@@ -88,7 +96,7 @@ class Workdir:
         with contextlib.ExitStack() as stack:
             if processes.is_main_process():
                 try:
-                    self.path.mkdir(parents=True, exist_ok=True)
+                    files.make_folder(self.path)
                     stack.enter_context(self._lock())
                     self.check(config)
                 except InputError as error:
@@ -116,18 +124,43 @@ class Workdir:
 
     @contextlib.contextmanager
     def _lock(self):
-        if fcntl is None or files.is_remote(self.path):
+        if files.is_remote(self.path):
+            with Lease(self.path) as self._lease:
+                yield
+            self._lease = None
+        elif fcntl is None:
             yield
-            return
-        with open(self / ".lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+        else:
+            with open(self / ".lock", "w") as file:
+                self._flock(file)
+                yield
+
+    def _flock(self, file):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _HELD:
                 raise InputError(
                     f"workdir {self.path} is in use by another process; wait for it, or choose "
                     "another workdir"
                 ) from None
-            yield
+            _log.warning(
+                "workdir %s is on a file system without locks (%s): a second run on it would not "
+                "be noticed",
+                *(self.path, error.strerror),
+            )
+
+    def check_held(self) -> None:
+        """Makes sure, before something is written, that no other run has taken the folder over.
+
+        Only a lease on a bucket can be lost.
+
+        Raises:
+          RunError: one has, or the store cannot be asked.
+        """
+        if self._lease is not None:
+            with write_errors(self / ".lease"):
+                self._lease.check()
 
     def write_config(self, values: dict[str, Any]) -> None:
         """Writes config.json from a flat config, unless it is there.

@@ -75,6 +75,8 @@ def export(
 def write(exported: jax.export.Exported, info: Any, path: epath.PathLike) -> int:
     """Writes an exported function, and PATH.json with what its numbers mean. Returns its bytes.
 
+    PATH may be in a bucket (``gs://``), here and in `read`.
+
     Raises:
       InputError: the files cannot be written there.
     """
@@ -104,7 +106,7 @@ def read(path: epath.PathLike) -> tuple[jax.export.Exported, dict[str, Any]]:
     """
     path = files.path(path)
     try:
-        content = path.read_bytes()
+        content = files.read(path)
         described = files.read_json(description_path(path))
         digest = described["sha256"]
         described["class_names"] = tuple(map(str, described["class_names"]))

@@ -35,7 +35,8 @@ def save_pretrained(
     """Writes a network's weights and description into a folder.
 
     Args:
-      folder: made if need be; files of an earlier call are replaced.
+      folder: on a disk or in a bucket (``gs://``); made if need be. Files of an earlier call are
+        replaced.
       model, variables, info: as `rir_jax.load` returns them, or made by hand.
 
     Raises:
@@ -150,7 +151,8 @@ def _read_description(path):
 
 def _read_arrays(path):
     try:
-        return safetensors.numpy.load_file(path), files.digest(path.read_bytes())
+        content = files.read(path)
+        return safetensors.numpy.load(content), files.digest(content)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:

@@ -215,3 +215,18 @@ def _save(folder, state):
     store = checkpoints.Checkpoints(folder)
     store.save(state, {"records": []})
     store.close()
+
+
+def test_the_notes_of_a_checkpoint_are_those_of_the_call_whatever_the_loop_does_then(
+    setup, tmp_path, monkeypatch
+):
+    given = []
+    save = checkpoints.ocp.args.JsonSave
+    monkeypatch.setattr(
+        checkpoints.ocp.args, "JsonSave", lambda notes: given.append(notes) or save(notes)
+    )
+    writer, interval = checkpoints.Checkpoints(tmp_path / "checkpoints"), {"loss": [1.0]}
+    writer.save(setup.engine.init(0), {"open_interval": interval})
+    interval["loss"].append(2.0)
+    writer.close()
+    assert given[0]["open_interval"] == {"loss": [1.0]}

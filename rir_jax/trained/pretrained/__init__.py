@@ -39,6 +39,8 @@ def find(name: epath.PathLike) -> epath.Path:
     """
     text = os.fspath(name)
     folder = files.path(text)
+    if files.is_remote(folder):
+        return folder
     names = [path.parent.name for path in _descriptions()]
     if folder.is_dir() and text in names:
         _log.warning("%s is read from the folder of that name, not from the package", text)

