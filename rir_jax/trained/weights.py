@@ -7,6 +7,7 @@ Any library reads them, and reading them runs nobody's code: there is no pickle 
 """
 
 import dataclasses
+import tempfile
 from typing import Any
 
 import flax.traverse_util
@@ -152,7 +153,11 @@ def _read_description(path):
 def _read_arrays(path):
     try:
         content = files.read(path)
-        return safetensors.numpy.load(content), files.digest(content)
+        # Of bytes in memory, safetensors reads no bfloat16; and of files, none in a bucket.
+        with tempfile.NamedTemporaryFile() as copy:
+            copy.write(content)
+            copy.flush()
+            return safetensors.numpy.load_file(copy.name), files.digest(content)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
