@@ -141,7 +141,11 @@ def test_a_table_of_experiments(store, command):
     arguments = [f"--set={name}={value}" for name, value in tiny.items()]
     for _ in range(2):  # made, and found to be there
         code, out, err = command(
-            "experiments.run", "--table=shortcut", "--workdir=gs://runs/tables", *arguments
+            "experiments.run",
+            "--table=cifar10_32",
+            "--rows=RiR",
+            "--workdir=gs://runs/tables",
+            *arguments,
         )
         assert code == 0, err
         assert "failed" not in out
