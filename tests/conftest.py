@@ -14,6 +14,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 import jax  # after the settings above
 import pytest
 
+from tests.commands import command  # noqa: F401 (a fixture)
+
 collect_ignore = ["peers"]  # these need torch: `make test-peers`
 
 

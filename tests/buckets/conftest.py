@@ -5,7 +5,6 @@ import pathlib
 
 import pytest
 
-from tests.commands import command  # noqa: F401 (a fixture)
 from tools import buckets, harness
 
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 import rir_jax
-from experiments import figures, plan, publish, report, run, runner
+from experiments import figures, plan, publish, report, runner
 from experiments.runner import Result, run_table
 from experiments.table import Paper, Row, Table, get_table
 from rir_jax.errors import InputError
@@ -154,20 +154,19 @@ def test_curves_are_of_all_seeds(finished):
     assert len(axes.collections) == 1, "the range over seeds"
 
 
-def test_the_ablation_figure_by_the_command_line(tmp_path, monkeypatch, capsys):
+def test_the_ablation_figure_by_the_command_line(tmp_path, command):
     settings = [f"--set={name}={value}" for name, value in TINY.items()]
-    command = ["run", "--table=ablation", f"--workdir={tmp_path}", *settings, "--scale=small"]
-    command += ["--set=dataset.num_train=256", "--set=dataset.num_test=64", "--seeds=2"]
+    settings += ["--set=dataset.num_train=256", "--set=dataset.num_test=64", "--seeds=2"]
 
-    def start(*more):
-        monkeypatch.setattr("sys.argv", [*command, *more])
-        run.FLAGS.unparse_flags()
-        run.cli.start(run.main, run.FLAGS)
-        return capsys.readouterr().out
+    def start(time_limit):
+        arguments = ["--table=ablation", f"--workdir={tmp_path}", *settings, "--scale=small"]
+        code, out, _ = command("experiments.run", *arguments, f"--time_limit={time_limit}")
+        assert code == 0
+        return out
 
-    assert "Stopped before the end; the same command goes on" in start("--time_limit=0.001s")
+    assert "Stopped before the end; the same command goes on" in start("0.001s")
     assert not list(tmp_path.glob("*/seed_*/summary.json"))
-    text = start("--time_limit=1h")
+    text = start("1h")
     assert "# Fig. 3: ablating each stream" in text
     assert "Stopped" not in text
     report_folder = tmp_path / "report" / "ablation"

@@ -10,10 +10,8 @@ from tensorboardX.proto.event_pb2 import Event
 import rir_jax
 from rir_jax.pictures.examples import example_images
 from rir_jax.pictures.mistakes import confusion_matrix, draw_confusion, draw_mistakes
-from tests.commands import command
 from tests.training.tiny import tiny_config
 
-__all__ = ["command"]
 NAMES = ("zero", "one", "two")
 LABELS = np.array([0, 0, 1, 1, 2])
 PROBABILITIES = np.array(

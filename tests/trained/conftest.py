@@ -6,10 +6,7 @@ from PIL import Image
 
 import rir_jax
 from rir_jax.data import sources
-from tests.commands import command
 from tests.training.tiny import tiny_config
-
-__all__ = ["command"]
 
 
 @pytest.fixture(scope="session")
