@@ -25,12 +25,11 @@ test-peers: .venv/peers
 # The long attacks of docs/reliability.md.
 test-reliability: .venv/test
 	$(BIN)/python -m tools.kill --kills=50
-	$(BIN)/python -m tools.fuzz --cases=20000 --steps=20
-	$(BIN)/python -m tools.lost_process
+	$(BIN)/python -m pytest -m long -s tests/reliability --ignore=tests/reliability/test_small_disk.py
 
 # Needs to be root, to mount a small disk.
 test-full-disk: .venv/test
-	$(BIN)/python -m tools.full_disk
+	$(BIN)/python -m pytest -m long tests/reliability/test_small_disk.py
 
 # Against an object store's server on this machine, kill -9 included.
 test-buckets: .venv/buckets

@@ -1,7 +1,7 @@
 """Writes that fail, in every file of a run: one line, nothing lost, and an exact resume.
 
 The limit on the size of files makes the writes of Python and of orbax fail for real, and needs no
-rights. ``python -m tools.full_disk`` does the same on a file system that is full.
+rights. test_small_disk.py does the same on a file system that is full.
 """
 
 import contextlib

@@ -95,3 +95,23 @@ def test_a_process_whose_peer_is_killed_says_so_and_ends(moved):
     assert "as another process is gone or cannot be reached" in said
     assert "Traceback" not in said
     assert moved["seconds"] < 30
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("lost", "number"),
+    [(1, signal.SIGKILL), (0, signal.SIGKILL), (1, signal.SIGSTOP)],
+    ids=["worker killed", "leader killed", "worker frozen"],
+)
+def test_the_loss_of_a_process_ends_the_other(lost, number, tmp_path):
+    """A frozen process looks to the other as a machine that is cut off would."""
+    pair = harness.start_several(tmp_path / "run", train__epochs=1000)
+    saved = harness.wait_until(lambda: max(harness.steps_of(tmp_path / "run"), default=0), pair[0])
+    assert saved, harness.output(pair[0])
+    pair[lost].send_signal(number)
+    begun, other = time.monotonic(), pair[1 - lost]
+    said = harness.output(other)
+    print(f"ended after {time.monotonic() - begun:.1f} s with exit code {other.returncode}")
+    pair[lost].kill()
+    harness.output(pair[lost])
+    assert other.returncode != 0, said

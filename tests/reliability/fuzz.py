@@ -1,18 +1,11 @@
 """Throws values at the config's fields: each is refused in one line, or trains.
 
-    python -m tools.fuzz --cases=20000 --steps=20
-
-Hypothesis draws overrides as a person or a script might mistype them; the parser and the validator
-of the command line get them all, and of those that they accept a few take real training steps.
-The last line is JSON; ``failures`` counts what was neither refused in one line nor trained.
+Hypothesis draws overrides as a person or a script might mistype them. The parser and the validator
+of the command line get them all, and some of those that they accept take real training steps.
 """
 
-import argparse
 import collections
-import json
-import sys
 import tempfile
-import time
 import traceback
 
 from absl import flags
@@ -167,18 +160,3 @@ def attack(cases: int, steps: int, seed: int = 0, say=lambda line: None) -> dict
     for failure in failures[:5]:
         say(failure)
     return {"cases": cases, **outcomes, "failures": len(failures)}
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cases", type=int, default=20_000)
-    parser.add_argument("--steps", type=int, default=20)
-    options = parser.parse_args()
-    begun = time.monotonic()
-    result = attack(options.cases, options.steps, say=print)
-    print(json.dumps({**result, "seconds": round(time.monotonic() - begun)}))
-    sys.exit(bool(result["failures"]))
-
-
-if __name__ == "__main__":
-    main()
