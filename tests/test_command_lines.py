@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.commands import assert_one_line
+
 QUICKSTART = "--config=configs/quickstart.py"
 TINY = [
     QUICKSTART,
@@ -39,80 +41,56 @@ MISTAKES = {
 }
 
 
-def _start(module, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+def _process(module, *arguments):
+    """As `command`, in a real process."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        capture_output=True,
         text=True,
+        timeout=300,
         env={**os.environ, "XLA_FLAGS": ""},
     )
-
-
-@pytest.fixture(scope="module")
-def mistakes(tmp_path_factory):
-    """All of them at once, three at a time: a process takes seconds to start."""
-    folder = tmp_path_factory.mktemp("mistakes")
-    results, waiting = {}, list(MISTAKES.items())
-    while waiting:
-        batch, waiting = waiting[:3], waiting[3:]
-        running = {}
-        for name, (arguments, _) in batch:
-            arguments = [argument.replace("DIR", str(folder)) for argument in arguments]
-            workdir = f"--workdir={folder / 'run'}"
-            running[name] = _start("rir_jax.train", *arguments, workdir)
-        for name, process in running.items():
-            results[name] = (*process.communicate(timeout=120), process.returncode)
-    return folder, results
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_gets_one_line_and_exit_code_2(mistakes, name):
-    folder, results = mistakes
-    out, err, code = results[name]
-    message = MISTAKES[name][1].replace("DIR", str(folder))
-    assert code == 2
-    assert out == ""
-    assert err.startswith("error: ")
-    assert message in err
-    assert err.count("\n") == 1
-    assert list(folder.iterdir()) == [], "nothing is written"
+def test_a_mistake_gets_one_line_and_exit_code_2(name, command, tmp_path):
+    arguments, message = MISTAKES[name]
+    arguments = [argument.replace("DIR", str(tmp_path)) for argument in arguments]
+    result = command("rir_jax.train", *arguments, f"--workdir={tmp_path / 'run'}")
+    assert_one_line(result, message.replace("DIR", str(tmp_path)))
+    assert list(tmp_path.iterdir()) == [], "nothing is written"
 
 
-def test_train_evaluate_and_train_again(tmp_path):
+def test_a_mistake_in_a_real_process(tmp_path):
+    arguments, message = MISTAKES["config key"]
+    assert_one_line(_process("rir_jax.train", *arguments, f"--workdir={tmp_path / 'run'}"), message)
+
+
+def test_train_evaluate_and_train_again(command, tmp_path):
     workdir = f"--workdir={tmp_path / 'run'}"
-    outputs = []
-    for module, arguments in [
-        ("rir_jax.train", [*TINY, workdir]),
-        ("rir_jax.evaluate", [workdir]),
-        ("rir_jax.train", [*TINY, workdir]),
-    ]:
-        process = _start(module, *arguments)
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-        outputs.append((out, err))
+    code, out, err = _process("rir_jax.train", *TINY, workdir)
+    assert code == 0, err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert f"{100 * summary['test_accuracy']:.2f} % test accuracy" in outputs[0][0]
-    assert "epoch 1.0 of 1, step 11 of 11" in outputs[0][1]
-    result = json.loads(outputs[1][0].splitlines()[-1])
-    assert result["accuracy"] == summary["test_accuracy"]
-    assert "is finished already" in outputs[2][1]
+    assert f"{100 * summary['test_accuracy']:.2f} % test accuracy" in out
+    assert "epoch 1.0 of 1, step 11 of 11" in err
+    code, out, _ = command("rir_jax.evaluate", workdir)
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["accuracy"] == summary["test_accuracy"]
+    code, _, err = command("rir_jax.train", *TINY, workdir)
+    assert code == 0
+    assert "is finished already" in err
 
 
-def test_evaluate_refuses_a_folder_without_a_run(tmp_path):
-    process = _start("rir_jax.evaluate", f"--workdir={tmp_path}")
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert err == f"error: workdir {tmp_path} holds no run (no config.json)\n"
+def test_evaluate_refuses_a_folder_without_a_run(command, tmp_path):
+    code, _, err = command("rir_jax.evaluate", f"--workdir={tmp_path}")
+    assert (code, err) == (2, f"error: workdir {tmp_path} holds no run (no config.json)\n")
 
 
-def test_prepare_names_what_it_needs_and_finds_what_is_there(tmp_path):
+def test_prepare_names_what_it_needs_and_finds_what_is_there(command, tmp_path):
     folder = tmp_path / "cifar10" / "3.0.2"
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text(json.dumps({"fileFormat": "array_record"}))
-    there = _start("rir_jax.prepare", "--dataset=cifar10", f"--data_dir={tmp_path}")
-    digits = _start("rir_jax.prepare", "--dataset=digits")
-    out, _ = there.communicate(timeout=120)
-    assert (there.returncode, out) == (0, f"cifar10 is prepared in {folder}\n")
-    _, err = digits.communicate(timeout=120)
-    assert (digits.returncode, err.count("\n")) == (2, 1)
+    there = command("rir_jax.prepare", "--dataset=cifar10", f"--data_dir={tmp_path}")
+    assert there[:2] == (0, f"cifar10 is prepared in {folder}\n")
+    assert_one_line(command("rir_jax.prepare", "--dataset=digits"), "digits")
