@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from rir_jax.models.layers import Conv, GeneralizedConv
 from rir_jax.models.network import Network
+from rir_jax.models.norm import BatchNorm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ def layers_of(model: Network, image_shape: tuple[int, int, int] = (32, 32, 3)) -
             return y
         if isinstance(module, Conv | nn.Dense):
             found.append(_layer(module, args[0], y))
-        elif isinstance(module, nn.BatchNorm):
+        elif isinstance(module, BatchNorm):
             found[-1] = dataclasses.replace(
                 found[-1],
                 kind=f"{found[-1].kind}, batch norm",

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from rir_jax.models import streams
 from rir_jax.models.blocks import OUTER_SHORTCUTS, ResidualBlock
 from rir_jax.models.layers import INITIALIZERS, Conv, GeneralizedConv, relu
+from rir_jax.models.norm import BatchNorm
 
 CHOICES = {
     "shortcut": ("zero_pad", "projection"),
@@ -151,11 +152,11 @@ class Network(nn.Module):
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         double = all(jnp.dtype(of) == jnp.float64 for of in types.values())
         norm = partial(
-            nn.BatchNorm,
+            BatchNorm,
             use_running_average=not train,
             momentum=self.norm_momentum,
             epsilon=self.norm_epsilon,
-            force_float32_reductions=not double,  # else statistics are float32, whatever the types
+            statistics_dtype=jnp.float64 if double else jnp.float32,
             **types,
         )
         kernel_init = INITIALIZERS[self.kernel_init]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rir_jax.models.blocks import ResidualBlock
 from rir_jax.models.layers import Conv, GeneralizedConv, GeneralizedDense
 from rir_jax.models.network import Network
+from rir_jax.models.norm import BatchNorm
 from tests.models import dual_stream
 from tests.proofs import FAST_COMPILE, distance, random_variables, randomized
 
@@ -31,11 +32,11 @@ def one_layer_block(width, stride, shortcut, train):
         conv=functools.partial(GeneralizedConv, shortcut=shortcut, **DOUBLE),
         projection=functools.partial(Conv, kernel_size=1, **DOUBLE),
         norm=functools.partial(
-            nn.BatchNorm,
+            BatchNorm,
             use_running_average=not train,
             momentum=0.9,
             epsilon=1e-5,
-            force_float32_reductions=False,
+            statistics_dtype=jnp.float64,
             **DOUBLE,
         ),
         stride=stride,
