@@ -24,6 +24,7 @@ import os
 import pathlib
 import re
 import tempfile
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -250,7 +251,8 @@ def write(path: epath.PathLike, content: bytes) -> None:
     if path.exists() and not path.is_file():  # a pipe or a device, which is not to be replaced
         path.write_bytes(content)
         return
-    scratch = path.with_name(f".{path.name}.tmp")
+    # A name of this thread's own: others may be writing the same file, each a whole one.
+    scratch = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with open(scratch, "wb") as file:
             file.write(content)
