@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-long test-docs test-peers test-reliability test-full-disk test-buckets \
+.PHONY: quickstart test test-slow test-all test-long test-docs test-peers test-reliability test-full-disk test-buckets \
 	lint docs wheel clean
 
 quickstart: .venv/run
@@ -10,6 +10,13 @@ quickstart: .venv/run
 
 test: .venv/test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# What `make test` leaves out for time's sake.
+test-slow: .venv/test
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not long'
+
+# All but what takes minutes, a server, or packages of others.
+test-all: test test-slow
 
 test-long: .venv/docs
 	$(BIN)/python -m pytest -m long

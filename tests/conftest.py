@@ -19,6 +19,12 @@ from tests.commands import command  # noqa: F401 (a fixture)
 collect_ignore = ["peers"]  # these need torch: `make test-peers`
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def float64():
     """Double precision for a module of proofs: ``pytestmark = usefixtures("float64")``."""

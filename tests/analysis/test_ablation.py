@@ -7,6 +7,8 @@ import pytest
 
 import rir_jax
 
+pytestmark = pytest.mark.slow
+
 IMAGES = jax.random.normal(jax.random.key(1), (40, 8, 8, 1))
 
 

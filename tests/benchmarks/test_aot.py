@@ -5,6 +5,8 @@ import pytest
 
 from benchmarks import aot
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("program", aot.PROGRAMS)
 def test_every_program_is_lowered(program):

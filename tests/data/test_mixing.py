@@ -23,6 +23,7 @@ def batches():
     return {"mixup": many(0.4, 0.0), "cutmix": many(0.0, 1.0), "both": many(0.4, 1.0)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mixup", "cutmix", "both"])
 def test_targets_have_the_share_that_their_images_show(batches, kind):
     images, targets = batches[kind]

@@ -16,6 +16,8 @@ from rir_jax.trained import pretrained
 from rir_jax.training import objective
 from tests.training.tiny import tiny_config
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     **{f"model.{name}": tiny_config().model[name] for name in ("stem_width", "widths", "blocks")},
     "dataset.name": "digits",

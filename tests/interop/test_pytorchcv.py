@@ -32,7 +32,10 @@ def state_dict(record):
     return state_dict_of(record, "before")
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float32, 1e-4), (jnp.float64, 1e-9)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [pytest.param(jnp.float32, 1e-4, marks=pytest.mark.slow), (jnp.float64, 1e-9)],
+)
 def test_it_is_the_network_that_pytorchcv_runs(record, dtype, tolerance):
     with jax.enable_x64(dtype == jnp.float64):
         distances = compare(narrow(dtype), record, dict(FAST_COMPILE))

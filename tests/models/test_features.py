@@ -18,6 +18,7 @@ def network(request):
     return model, random_variables(model, images), images
 
 
+@pytest.mark.slow
 def test_logits_are_computed_from_the_features(network):
     model, variables, images = network
     features = model.apply(variables, images, method="features")

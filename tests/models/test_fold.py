@@ -46,6 +46,7 @@ def _leaves(tree):
 
 
 # Convolutions: the dense layer of the 32-layer networks is none.
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "convolutions"), [("rir18_wide", 18), ("rir32", 31)])
 def test_a_full_network_folds(name, convolutions):
     _check(rir_jax.create_model(name), convolutions, _images())
@@ -57,6 +58,7 @@ def test_every_family_folds(name):
     _check(model, 6 if model.head == "conv" else 5, _images())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("shortcut", ["zero_pad", "projection"])
 @pytest.mark.parametrize(

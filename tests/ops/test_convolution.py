@@ -79,6 +79,7 @@ def test_centre_tap_reads_what_subsampling_reads():
     np.testing.assert_array_equal(same, x[:, 1::2, 1::2])
 
 
+@pytest.mark.slow
 def test_second_derivatives():
     """Reverse over reverse and forward over reverse, for those who need curvature."""
     x, kernel = jnp.ones((2, 4, 4, 1)), jnp.full((3, 3, 1, 1), 0.1)

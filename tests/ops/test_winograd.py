@@ -26,7 +26,7 @@ def _loss(convolve):
     return lambda x, kernel: jnp.sum(jnp.sin(convolve(x, kernel, 1)))
 
 
-@pytest.mark.parametrize("parts", [1, 4])
+@pytest.mark.parametrize("parts", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_outputs_and_gradients_are_those_of_the_direct_sum(parts, monkeypatch):
     monkeypatch.setattr(winograd, "_PART_ELEMENTS", 2**16 // parts)
     x, kernel = _arrays()
@@ -41,6 +41,7 @@ def test_outputs_and_gradients_are_those_of_the_direct_sum(parts, monkeypatch):
         np.testing.assert_allclose(a, b, atol=1e-5 * float(jnp.abs(b).max()))
 
 
+@pytest.mark.slow
 def test_in_double_precision_nothing_but_rounding_differs():
     with jax.enable_x64(True):
         x, kernel = _arrays(jnp.float64)

@@ -56,6 +56,7 @@ def test_the_worst_mistakes_are_drawn(channels):
     assert (none == 120).all(axis=-1).sum() < 1000 < len(columns[120])
 
 
+@pytest.mark.slow
 def test_evaluate_draws_into_the_workdir(command, workdir):
     code, out, err = command("rir_jax.evaluate", f"--workdir={workdir}", "--nopictures")
     assert (code, err) == (0, "")

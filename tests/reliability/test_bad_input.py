@@ -111,6 +111,7 @@ def test_milestones_past_the_end_are_allowed_however_far(setup):
     assert [round(float(schedule(step)), 4) for step in (0, 43, 44)] == [0.05, 0.05, 0.005]
 
 
+@pytest.mark.slow
 def test_another_config_in_the_workdir(reference, setup, tmp_path):
     other = tiny_config(train__epochs=3, mesh__data=1, optimizer__learning_rate=0.1)
     before = {path: path.stat().st_mtime_ns for path in reference.iterdir()}
@@ -147,6 +148,7 @@ def test_devices_of_a_mesh():
         create_mesh(72, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cases", "steps"), [(2000, 1), pytest.param(20_000, 20, marks=pytest.mark.long)]
 )

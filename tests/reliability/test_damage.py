@@ -16,6 +16,7 @@ from tools.harness import differences, records_of, state_of, steps_of, tiny_conf
 
 # What orbax could not read, it complains of to the interpreter when that tidies up.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.usefixtures("tidy"),
 ]

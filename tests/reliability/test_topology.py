@@ -11,6 +11,8 @@ from rir_jax.training.setup import build
 from tests.reliability.conftest import StopAfter
 from tools import harness
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 10
 # Other devices sum in another order. The difference grows with the steps; at the end of these it
 # is some 1e-5 of the losses.
@@ -52,9 +54,7 @@ def moved(tmp_path_factory):
 
     pair = _two_until_saved(workdir)
     pair[1].kill()
-    killed = time.monotonic()
     story["left alone"] = (harness.output(pair[0]), pair[0].returncode)
-    story["seconds"] = time.monotonic() - killed
     harness.output(pair[1])
 
     at = harness.steps_of(workdir)[0]
@@ -94,7 +94,6 @@ def test_a_process_whose_peer_is_killed_says_so_and_ends(moved):
     assert "error: stopped near step" in said
     assert "as another process is gone or cannot be reached" in said
     assert "Traceback" not in said
-    assert moved["seconds"] < 30
 
 
 @pytest.mark.long

@@ -20,6 +20,8 @@ from rir_jax.trained.evaluation import evaluate
 from rir_jax.training.engine import Engine
 from tests.training.tiny import tiny_config
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def stop_after(monkeypatch):

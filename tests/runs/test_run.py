@@ -117,6 +117,7 @@ def test_another_config_is_refused_and_the_difference_named(finished):
     assert rir_jax.train_and_evaluate(inert, workdir)["steps"] == 22
 
 
+@pytest.mark.slow
 def test_seeds_have_folders_and_a_summary_of_their_own(finished, tmp_path):
     _, alone = finished
     config = tiny_config()
@@ -134,6 +135,7 @@ def test_seeds_have_folders_and_a_summary_of_their_own(finished, tmp_path):
     assert summary["num_seeds"] == 2
 
 
+@pytest.mark.slow
 def test_a_held_out_part_is_reported_in_place_of_the_test_split(tmp_path):
     config = tiny_config(dataset__validation_fraction=0.2, train__epochs=1)
     summary = rir_jax.train_and_evaluate(config, tmp_path / "held_out")

@@ -17,6 +17,8 @@ from rir_jax.runs.pace import Pace
 from rir_jax.training.setup import build
 from tools.harness import differences, state_of, steps_of, tiny_config
 
+pytestmark = pytest.mark.slow
+
 SEEDS = ("seed_0", "seed_1", "seed_2")
 
 

@@ -14,6 +14,8 @@ import rir_jax
 from rir_jax.trained import exported
 from tests.commands import assert_one_line
 
+pytestmark = pytest.mark.slow
+
 # What a server would run. Only the standard library, NumPy and JAX.
 SERVE = """
 import sys

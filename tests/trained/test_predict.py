@@ -17,6 +17,8 @@ from rir_jax.trained.classifier import BATCH_SIZE, Classifier, classifier, fit_i
 from tests.commands import assert_one_line
 from tests.training.tiny import tiny_config
 
+pytestmark = pytest.mark.slow
+
 
 def _live(loaded, images):
     model, variables, info = loaded

@@ -12,6 +12,8 @@ from rir_jax.trained import pretrained
 from rir_jax.trained.evaluation import evaluate
 from tests.commands import assert_one_line
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def published(loaded, finished, tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ import rir_jax
 from rir_jax.models.variables import variable_shapes
 from tests.commands import assert_one_line
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(loaded, tmp_path):

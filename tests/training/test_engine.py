@@ -81,6 +81,7 @@ def test_nothing_is_sent_to_the_host_within_a_call(one):
         assert transfer not in text
 
 
+@pytest.mark.slow
 def test_eight_devices_train_as_one_does(one, eight, trained):
     state, metrics = eight.train(6)
     np.testing.assert_allclose(metrics["loss"], trained[1]["loss"], rtol=1e-4)
@@ -90,6 +91,7 @@ def test_eight_devices_train_as_one_does(one, eight, trained):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_seeds_on_one_device_share_its_kernels_to_float_tolerance(one, trained):
     """One that has come as far as it should stays there."""
     two = dataclasses.replace(one.engine, num_seeds=2)
@@ -105,6 +107,7 @@ def test_seeds_on_one_device_share_its_kernels_to_float_tolerance(one, trained):
     np.testing.assert_allclose(metrics["loss"][1], expected["loss"][0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_statistics_are_over_the_global_batch(eight):
     """The stem's running variance, after a step on eight devices, is that of the whole batch.
 

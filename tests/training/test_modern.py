@@ -15,6 +15,8 @@ from rir_jax.training.setup import build
 from rir_jax.training.step import moving_average
 from tools.harness import differences, records_of, state_of, tiny_config
 
+pytestmark = pytest.mark.slow
+
 MODERN = {
     "schedule__kind": "cosine",
     "schedule__warmup_epochs": 1,

@@ -8,6 +8,8 @@ from rir_jax.data.pipeline import device_arrays
 from rir_jax.training import setup as setups
 from tests.training.tiny import tiny_config
 
+pytestmark = pytest.mark.slow
+
 STEPS = 200
 
 
