@@ -25,29 +25,30 @@ _KNOWN = {
 }
 
 
-def plan(table: Table, seeds: int, overrides: dict[str, Any]) -> list[dict[str, Any]]:
+def plan(table: Table, seeds: int) -> list[dict[str, Any]]:
     """Costs of each row; needs no data set.
 
     The time is estimated from a few steps of the cheapest row at a small batch, and from the
     rows' FLOPs: larger batches are usually faster, and evaluation comes on top.
 
     Returns:
-      For each row: "model", "parameters", "gflops_per_image" (of a training step),
-      "images" (trained on, over all seeds) and "hours" on this device.
+      For each row: "model", "parameters", "gflops_per_image" (of a training step), "images"
+      (trained on, over all seeds), "images_per_second" and "hours" on this device.
     """
     costs = functools.cache(_costs)  # many rows of a search have one network
     rows, networks = [], []
     for row in table.rows:
-        config = table.config(row, overrides)
+        config = table.config(row)
         size, shape, classes = _KNOWN.get(config.dataset.name, _KNOWN["cifar10"])
         network = build_model(config, classes), shape
         rows.append(_row(row, config, size, seeds, costs(*network)))
         networks.append(network)
     cheapest = min(range(len(rows)), key=lambda number: rows[number]["gflops_per_image"])
-    rate = rows[cheapest]["gflops_per_image"] * _images_per_second(*networks[cheapest])
+    gflops_per_second = rows[cheapest]["gflops_per_image"] * _images_per_second(*networks[cheapest])
     for planned in rows:
-        hours = planned["images"] * planned["gflops_per_image"] / rate / 3600
-        planned["hours"] = round(hours, 3)
+        rate = gflops_per_second / planned["gflops_per_image"]
+        planned["images_per_second"] = round(rate, 1)
+        planned["hours"] = round(planned["images"] / rate / 3600, 3)
     return rows
 
 

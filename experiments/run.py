@@ -5,6 +5,7 @@ is printed and written to DIR/report/TABLE.
 """
 
 import json
+import sys
 
 from absl import flags
 
@@ -33,6 +34,7 @@ _REPORT_ONLY = flags.DEFINE_bool(
     "report_only", False, "Report what is finished, train nothing; others may be training.", FLAGS
 )
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "List rows and their cost, run nothing.", FLAGS)
+_JSON = flags.DEFINE_bool("json", False, "With --dry_run: as JSON, for programs.", FLAGS)
 _SET = flags.DEFINE_multi_string(
     "set", [], "A config field over all rows: --set=dataset.data_dir=DIR", FLAGS
 )
@@ -42,11 +44,11 @@ def main(arguments: list[str]) -> None:
     cli.no_arguments(arguments)
     if not _TABLE.value:
         raise InputError(f"--table is missing; allowed: {', '.join(table.list_tables())}")
-    chosen = table.get_table(_TABLE.value).at_scale(_SCALE.value)
     overrides = dict(_override(text) for text in _SET.value)
+    chosen = table.get_table(_TABLE.value).at_scale(_SCALE.value).with_fields(overrides)
     cli.use_compilation_cache()
     if _DRY_RUN.value:
-        _print_plan(plan.plan(chosen, _SEEDS.value, overrides))
+        _print_plan(plan.plan(chosen, _SEEDS.value))
         return
     if not _WORKDIR.value:
         raise InputError("--workdir is missing; see --help")
@@ -54,11 +56,13 @@ def main(arguments: list[str]) -> None:
     if limit is not None and not limit > 0:
         raise InputError(f"--time_limit is {_TIME_LIMIT.value!r}; allowed: such as 540, 9m or 1.5h")
     if _REPORT_ONLY.value:
-        results, whole = read_table(chosen, _WORKDIR.value, _SEEDS.value, overrides), True
+        results, whole = read_table(chosen, _WORKDIR.value, _SEEDS.value), True
     else:
-        results, whole = run_table(
-            chosen, _WORKDIR.value, _SEEDS.value, overrides, limit, _ROWS.value
-        )
+        try:
+            results, whole = run_table(chosen, _WORKDIR.value, _SEEDS.value, limit, _ROWS.value)
+        except KeyboardInterrupt:
+            print("The same command goes on from here; --report_only reports.", file=sys.stderr)
+            raise
     if chosen.figure == "ablation":
         ablate_results(results)
     reports = files.path(_REPORT.value or f"{_WORKDIR.value}/report")
@@ -76,13 +80,14 @@ def _override(text):
 
 
 def _print_plan(rows):
-    print(f"{'model':42} {'parameters':>11} {'GFLOP/image':>12} {'images':>12} {'hours here':>11}")
+    if _JSON.value:
+        print(json.dumps(rows))
+        return
+    names = {"model": "row", "parameters": "parameters", "gflops_per_image": "GFLOP/image"}
+    names |= {"images": "images", "images_per_second": "images/s here", "hours": "hours here"}
+    print(f"{names.pop('model'):42}", *(f"{name:>13}" for name in names.values()))
     for row in rows:
-        print(
-            f"{row['model']:42} {row['parameters']:11,} {row['gflops_per_image']:12.3f} "
-            f"{row['images']:12,} {row['hours']:11.2f}"
-        )
-    print(json.dumps(rows))
+        print(f"{row['model']:42}", *(f"{row[name]:13,}" for name in names))
 
 
 if __name__ == "__main__":

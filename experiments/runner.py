@@ -60,18 +60,16 @@ def run_table(
     table: Table,
     workdir: epath.PathLike,
     seeds: int,
-    overrides: dict[str, Any],
     time_limit: float | None = None,
     labels: Sequence[str] = (),
 ) -> tuple[list[Result], bool]:
     """Trains what is left to train of a table.
 
     Args:
-      table: at its scale.
+      table: at its scale, with the fields that it is given.
       workdir: a folder for each row is made in it; tables may share a workdir, and then rows of
         the same config share their runs.
       seeds: runs a row, of seeds 0, 1, ...
-      overrides: config fields over all rows, such as the folder of the data.
       time_limit: seconds, after which the run at hand ends at a checkpoint.
       labels: of the rows to train, in that order; all of them for none.
 
@@ -83,7 +81,7 @@ def run_table(
     """
     root = files.path(workdir)
     deadline = None if time_limit is None else time.monotonic() + time_limit
-    configs_of_rows = {row.label: table.config(row, overrides) for row in table.rows}
+    configs_of_rows = {row.label: table.config(row) for row in table.rows}
     for config in configs_of_rows.values():
         configs.validate(config)
     folders = {label: root / folder_name(config) for label, config in configs_of_rows.items()}
@@ -109,16 +107,14 @@ def run_table(
     return _results(table, folders, seeds, failures), not stopped
 
 
-def read_table(
-    table: Table, workdir: epath.PathLike, seeds: int, overrides: dict[str, Any]
-) -> list[Result]:
+def read_table(table: Table, workdir: epath.PathLike, seeds: int) -> list[Result]:
     """What there is of a table, as `run_table` without training anything.
 
     Raises:
       InputError: a field that is not allowed, or no run of the table is finished.
     """
     root = files.path(workdir)
-    folders = {row.label: root / folder_name(table.config(row, overrides)) for row in table.rows}
+    folders = {row.label: root / folder_name(table.config(row)) for row in table.rows}
     results = _results(table, folders, seeds, {})
     if not any(result.summaries for result in results):
         raise InputError(f"workdir {root} holds no finished run of table {table.name!r}")

@@ -86,7 +86,7 @@ class Table:
         fields = {**_with_32_layers(self.fields), **SCALES[scale].fields, **self.at.get(scale, {})}
         note = (
             f"{scale.capitalize()} scale: {_split_sizes(fields)}, {fields['train.epochs']} epochs, "
-            f"the sizes of ResNet-32, unless overridden. {SCALES[scale].meaning}"
+            f"the sizes of ResNet-32, unless a row says otherwise. {SCALES[scale].meaning}"
         )
         return dataclasses.replace(
             self,
@@ -94,6 +94,29 @@ class Table:
             rows=rows,
             fields=fields,
             note=f"{note} {self.note}".strip(),
+        )
+
+    def with_fields(self, overrides: dict[str, Any]) -> "Table":
+        """This table with other fields over all rows, as ``--set`` gives them.
+
+        Unless they change no result, it says so, and claims nothing of the paper.
+        """
+        changes = {k: v for k, v in overrides.items() if k not in configs.INERT_FIELDS}
+        fields = {**self.fields, **overrides}
+        rows = tuple(
+            dataclasses.replace(
+                row, fields={**row.fields, **overrides}, paper=None if changes else row.paper
+            )
+            for row in self.rows
+        )
+        table = dataclasses.replace(self, fields=fields, rows=rows)
+        if not changes:
+            return table
+        text = ", ".join(f"{path}={value}" for path, value in changes.items())
+        return dataclasses.replace(
+            table,
+            title=f"{self.name}, with other fields",
+            note=f"Not the table as it is defined: all rows have {text}.",
         )
 
     def chosen(self, labels: Sequence[str]) -> tuple[Row, ...]:
@@ -110,13 +133,13 @@ class Table:
                 )
         return tuple(rows[label] for label in labels) or self.rows
 
-    def config(self, row: Row, overrides: dict[str, Any]) -> ml_collections.ConfigDict:
-        """The config of a row; ``overrides`` are the caller's, over all.
+    def config(self, row: Row) -> ml_collections.ConfigDict:
+        """The config of a row.
 
         Raises:
           InputError: a field that is unknown or a value that is not allowed.
         """
-        return configs.from_flat({**self.fields, **row.fields, **overrides})
+        return configs.from_flat({**self.fields, **row.fields})
 
 
 @dataclasses.dataclass(frozen=True)

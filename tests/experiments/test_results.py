@@ -31,7 +31,7 @@ def test_there_are_results():
 def test_a_report_is_of_the_rows_of_its_table_as_they_are_now(report):
     """The same command would go on with the same runs."""
     table = get_table(report.name).at_scale(report.parent.name)
-    expected = [(row.label, folder_name(table.config(row, {}))) for row in table.rows]
+    expected = [(row.label, folder_name(table.config(row))) for row in table.rows]
     rows, sources = _read(report)
     assert [(row["model"], row["workdir"]) for row in rows] == expected
     assert [(source["model"], source["workdir"]) for source in sources] == expected

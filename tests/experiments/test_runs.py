@@ -41,10 +41,10 @@ TABLE = Table(
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("table")
-    stopped, whole = run_table(TABLE, workdir, seeds=1, overrides={}, time_limit=1e-9)
+    stopped, whole = run_table(TABLE, workdir, seeds=1, time_limit=1e-9)
     assert not whole
     assert not any(result.summaries for result in stopped)
-    results, whole = run_table(TABLE, workdir, seeds=2, overrides={})
+    results, whole = run_table(TABLE, workdir, seeds=2)
     assert whole
     return workdir, results
 
@@ -60,7 +60,7 @@ def test_a_failing_row_is_named_and_the_others_are_run(finished):
 def test_what_is_finished_is_not_run_again(finished):
     workdir, results = finished
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("summary.json")}
-    again, whole = run_table(TABLE, workdir, seeds=2, overrides={})
+    again, whole = run_table(TABLE, workdir, seeds=2)
     assert whole
     assert [result.summaries for result in again] == [result.summaries for result in results]
     assert before == {path: path.stat().st_mtime_ns for path in workdir.rglob("summary.json")}
@@ -69,25 +69,25 @@ def test_what_is_finished_is_not_run_again(finished):
 def test_chosen_rows_are_trained_in_their_order(tmp_path, monkeypatch):
     trained = []
     monkeypatch.setattr(runner, "_run", lambda *args: trained.append(args[3].label) or True)
-    run_table(TABLE, tmp_path, seeds=1, overrides={}, labels=["RiR", "ResNet"])
+    run_table(TABLE, tmp_path, seeds=1, labels=["RiR", "ResNet"])
     assert trained == ["row 1 of 2, RiR", "row 2 of 2, ResNet"]
     with pytest.raises(InputError, match="row 'Rir' is not in table 'tiny'; allowed: ResNet, too"):
-        run_table(TABLE, tmp_path, seeds=1, overrides={}, labels=["Rir"])
+        run_table(TABLE, tmp_path, seeds=1, labels=["Rir"])
 
 
 def test_what_is_not_finished_is_named(finished, tmp_path):
     workdir, results = finished
-    assert runner.read_table(TABLE, workdir, seeds=2, overrides={})[0] == results[0]
+    assert runner.read_table(TABLE, workdir, seeds=2)[0] == results[0]
     shutil.copytree(workdir, tmp_path / "copy")
     open_run = tmp_path / "copy" / results[0].workdir.name / "seed_1"
     (open_run / "summary.json").unlink()
-    some = runner.read_table(TABLE, tmp_path / "copy", seeds=3, overrides={})
+    some = runner.read_table(TABLE, tmp_path / "copy", seeds=3)
     assert len(some[0].summaries) == 1
     text = report.write_report(TABLE, some, tmp_path / "report")
     assert "ResNet: seed 1 is in epoch 1 of 1, seed 2 is not begun." in text
     assert "RiR: seed 2 is not begun." in text
     with pytest.raises(InputError, match="holds no finished run of table 'tiny'"):
-        runner.read_table(TABLE, tmp_path / "empty", seeds=1, overrides={})
+        runner.read_table(TABLE, tmp_path / "empty", seeds=1)
 
 
 def test_a_row_is_published_with_its_card(finished, tmp_path, monkeypatch):
@@ -105,7 +105,7 @@ def test_a_row_is_published_with_its_card(finished, tmp_path, monkeypatch):
 
 def test_a_field_that_is_not_allowed_stops_before_anything_is_run(tmp_path):
     with pytest.raises(InputError, match=r"train\.epochs is 0; allowed"):
-        run_table(TABLE, tmp_path / "none", seeds=1, overrides={"train.epochs": 0})
+        run_table(TABLE.with_fields({"train.epochs": 0}), tmp_path / "none", seeds=1)
     assert not (tmp_path / "none").exists()
 
 
@@ -192,7 +192,7 @@ def test_the_ablation_figure_by_the_command_line(tmp_path, command):
 def test_a_plan_needs_no_data_and_scales_with_depth():
     narrow = {"model.stem_width": 4, "model.widths": (4, 8), "model.blocks": (1, 1)}
     depth = get_table("depth").at_scale("small")
-    rows = plan.plan(depth, seeds=3, overrides={**narrow, "dataset.data_dir": "absent"})
+    rows = plan.plan(depth.with_fields({**narrow, "dataset.data_dir": "absent"}), seeds=3)
     assert [row["model"] for row in rows] == [row.label for row in depth.rows]
     assert rows[0]["images"] == 3 * 8 * 5000
     assert rows[0]["parameters"] == rows[1]["parameters"] < rows[2]["parameters"]

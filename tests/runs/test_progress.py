@@ -48,8 +48,8 @@ def test_a_table_weighs_what_is_left_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(
         runner, "_left", lambda folder, seeds: [s for s in seeds if "cnn" not in folder.name]
     )
-    runner.run_table(table, tmp_path, seeds=2, overrides={})
-    shallow, deeper = (plan.work(table.config(row, {})) for row in rows[:2])
+    runner.run_table(table, tmp_path, seeds=2)
+    shallow, deeper = (plan.work(table.config(row)) for row in rows[:2])
     assert 1.9 < deeper / shallow < 2.1
     assert [place.label for place in places] == ["row 1 of 3, RiR", "row 2 of 3, deep"] * 2
     expected = [(2 * deeper + shallow) / shallow, (shallow + deeper) / deeper, deeper / shallow, 0]
