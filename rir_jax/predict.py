@@ -1,17 +1,24 @@
-"""Classifies image files: python -m rir_jax.predict --workdir=DIR IMAGE...
+"""Classifies image files: python -m rir_jax.predict --workdir=DIR IMAGE_OR_FOLDER...
 
-PNG, JPEG and WebP files of any size. The network is one that comes with the package
-(--pretrained=rir32_cifar10), that of a finished run (--workdir), a file that rir_jax.export wrote
-(--exported), or a folder of safetensors (--weights). With --json, one JSON object a file, for
-programs. A file among several that is no image gets an entry that says so, and the exit code is 1.
+PNG, JPEG and WebP files of any size; of a folder all of its files, and those of the folders in it;
+for "-" the files whose names come in on the standard input, one a line. Each result is printed as
+soon as it is known, with --json as one JSON object a line, for programs. A file among several that
+is no image gets an entry that says so, and the exit code is 1.
+
+The network is one that comes with the package (--pretrained=rir32_cifar10), that of a finished run
+(--workdir), a file that rir_jax.export wrote (--exported), or a folder of safetensors (--weights).
 """
 
+import contextlib
 import json
+import os
 import sys
+from collections.abc import Iterator
 
 from absl import flags
 
 from rir_jax import cli
+from rir_jax.data.folders import image_files
 from rir_jax.errors import InputError, RunError
 
 FLAGS = flags.FlagValues()
@@ -30,16 +37,40 @@ def main(arguments: list[str]) -> None:
         raise InputError("no image given; allowed: PNG, JPEG and WebP files, see --help")
     cli.use_compilation_cache()
     classify = _classifier()
-    failed = 0
-    for result in classify.predict_files(arguments, _TOP.value):
-        if "error" in result and len(arguments) == 1:
-            raise InputError(result["error"])
-        failed += "error" in result
-        print(json.dumps(result) if _JSON.value else describe(result, _block()), flush=True)
+    failed = count = 0
+    with contextlib.closing(classify.predict_files(_files(arguments), _TOP.value)) as results:
+        for result in results:
+            if "error" in result and [result["image"]] == arguments:
+                raise InputError(result["error"])
+            count += 1
+            failed += "error" in result
+            print(json.dumps(result) if _JSON.value else describe(result, _block()), flush=True)
+    if not count:
+        raise InputError("no image given: the standard input was empty")
     if failed:
         raise RunError(
-            f"{failed} of {len(arguments)} images could not be classified; their entries say why"
+            f"{failed} of {count:,} images could not be classified; their entries say why"
         )
+
+
+def _files(arguments: list[str]) -> Iterator[str]:
+    """The names of all files that are meant, each when it is known."""
+    for argument in arguments:
+        if argument == "-":
+            for name in _lines(sys.stdin.fileno()):
+                yield from image_files(name)
+        else:
+            yield from image_files(argument)
+
+
+def _lines(file: int) -> Iterator[str]:
+    """The lines of a pipe, each when it is there: a read of Python's own would wait for more."""
+    rest = b""
+    while part := os.read(file, 2**16):
+        *lines, rest = (rest + part).split(b"\n")
+        yield from map(os.fsdecode, lines)
+    if rest:
+        yield os.fsdecode(rest)
 
 
 def _classifier():

@@ -9,9 +9,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from rir_jax.data import sources
-from rir_jax.data.images import as_images, read_image
+from rir_jax.data.images import as_images, fit_image, read_image
 from rir_jax.errors import InputError
-from rir_jax.trained.classifier import fit_image
 from tests.data.prepared import make_set, png
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)

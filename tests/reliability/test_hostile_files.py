@@ -1,5 +1,6 @@
 """Files that mean harm: refused in one line, with nothing of theirs run and little memory taken."""
 
+import io
 import json
 import os
 import pathlib
@@ -87,6 +88,33 @@ def test_what_is_no_harmless_image_is_refused(content, message, tmp_path):
     tracemalloc.stop()
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
+    assert peak < 10e6
+
+
+def jpeg(width, height):
+    """A JPEG of any size in its header, with nearly nothing in it."""
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "JPEG", progressive=True)
+    content = bytearray(file.getvalue())
+    start = content.index(b"\xff\xc2") + 5
+    content[start : start + 4] = struct.pack(">HH", height, width)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [jpeg(13_000, 13_000), png(10_000, 10_000, zlib.compress(bytes(10_001 * 10_000)))],
+    ids=["jpeg", "png"],
+)
+def test_what_is_fitted_has_bounds_too(content, tmp_path):
+    (tmp_path / "image").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(
+        InputError, match=r"0 x 1\d000; allowed: up to 33,554,432 pixels, of a JPEG"
+    ):
+        images.read_fitted(tmp_path / "image", (32, 32, 3))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert peak < 10e6
 
 

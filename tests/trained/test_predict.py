@@ -3,6 +3,8 @@
 import io
 import json
 import sys
+import threading
+import time
 
 import jax
 import numpy as np
@@ -11,9 +13,9 @@ from PIL import Image
 
 import rir_jax
 from rir_jax import cli
-from rir_jax.data.images import read_image
+from rir_jax.data.images import fit_image, read_fitted, read_image
 from rir_jax.errors import InputError
-from rir_jax.trained.classifier import BATCH_SIZE, Classifier, classifier, fit_image
+from rir_jax.trained.classifier import BATCH_SIZE, Classifier, classifier
 from tests.commands import assert_one_line
 from tests.training.tiny import tiny_config
 
@@ -119,7 +121,9 @@ def test_what_is_no_image_gets_one_line(command, finished, digit_files, tmp_path
     torn = tmp_path / "torn.png"
     torn.write_bytes(digit_files[0].read_bytes()[:60])
     absent = tmp_path / "absent.png"
-    for path in (text, torn, absent, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for path in (text, torn, absent, empty):
         assert_one_line(command("rir_jax.predict", f"--workdir={finished}", path), str(path))
 
 
@@ -139,12 +143,95 @@ def test_what_is_no_image_costs_the_others_nothing(command, finished, digit_file
     assert out.startswith(f"{absent}\n  image {absent} does not exist\n{given[1]}\n  ")
 
 
-def test_an_image_is_answered_before_the_next_is_read(loaded, digit_files):
-    asked = []
-    paths = (asked.append(path) or path for path in digit_files)
-    results = classifier(*loaded).predict_files(paths)
-    counts = [(result["image"], len(asked)) for result in results]
-    assert counts == list(zip(map(str, digit_files), (1, 3, 3, 4), strict=True))
+def test_an_image_is_answered_before_the_next_is_there(loaded, digit_files):
+    answered = threading.Event()
+
+    def paths():
+        yield digit_files[0]
+        assert answered.wait(60)
+        yield digit_files[1]
+
+    results = classifier(*loaded).predict_files(paths())
+    assert next(results)["image"] == str(digit_files[0])
+    answered.set()
+    assert [result["image"] for result in results] == [str(digit_files[1])]
+
+
+def test_images_are_taken_together_as_many_as_are_ready(digit_files):
+    sizes, reading = [], threading.Barrier(2, timeout=60)
+
+    def logits(images):
+        if not sizes:
+            reading.wait()  # until all have been asked for
+            time.sleep(0.5)  # and read
+        sizes.append(len(images))
+        return np.zeros((len(images), 2))
+
+    def paths():
+        yield from digit_files * 20
+        reading.wait()
+
+    results = Classifier(logits, ("cat", "dog"), (8, 8, 1)).predict_files(paths())
+    assert [result["image"] for result in results] == [str(path) for path in digit_files * 20]
+    assert sizes[0] in (1, 8)
+    assert BATCH_SIZE in sizes
+    assert set(sizes) <= {1, 8, BATCH_SIZE}
+
+
+def test_folders_and_names_from_a_pipe(command, finished, digit_files, tmp_path, monkeypatch):
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    names = [folder / "b.png", folder / "more" / "a.png", folder / "notes.txt"]
+    for name, file in zip(names, digit_files, strict=False):
+        name.write_bytes(file.read_bytes())
+    names[2].write_text("no image")
+    (folder / ".hidden.png").write_text("no image")
+    (folder / "more" / "round").symlink_to(folder / "more")
+    (tmp_path / "list").write_text(f"{digit_files[3]}\n{folder / 'more'}\n{digit_files[2]}")
+    with open(tmp_path / "list") as listed:
+        monkeypatch.setattr(sys, "stdin", listed)
+        arguments = [f"--workdir={finished}", "--json", digit_files[0], folder, "-"]
+        code, out, err = command("rir_jax.predict", *arguments)
+    results = [json.loads(line) for line in out.splitlines()]
+    given = [digit_files[0], *names, digit_files[3], names[1], digit_files[2]]
+    assert [result["image"] for result in results] == list(map(str, given))
+    assert ["error" in result for result in results] == [path == names[2] for path in given]
+    assert (code, err) == (
+        1,
+        "error: 1 of 7 images could not be classified; their entries say why\n",
+    )
+
+
+def test_photos_of_any_size(digits, tmp_path):
+    """From 1x1 to 100 megapixels, upright and by little memory."""
+    classify = Classifier(lambda images: images.mean((1, 2)), ("r", "g", "b"), (8, 8, 3))
+    picture = Image.fromarray(np.repeat(digits[0], 3, axis=-1)).resize((12_000, 8_400))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    picture.save(tmp_path / "large.jpg", exif=exif)
+    picture.resize((6000, 4200)).save(tmp_path / "photo.png", compress_level=1)
+    Image.new("RGB", (1, 1), (10, 20, 30)).save(tmp_path / "dot.png")
+    Image.new("RGB", (1, 900), (10, 20, 30)).save(tmp_path / "line.jpg")
+    names = ["large.jpg", "photo.png", "dot.png", "line.jpg"]
+    results = list(classify.predict_files([tmp_path / name for name in names]))
+    assert [result.get("changes", result) for result in results] == [
+        "middle 8400x8400 of 8400x12000, resized to 8x8",
+        "middle 4200x4200 of 6000x4200, resized to 8x8",
+        "1x1 resized to 8x8",
+        "middle 1x1 of 1x900, resized to 8x8",
+    ]
+    assert [result["classes"][0]["name"] for result in results[2:]] == ["b", "b"]
+
+
+def test_a_photo_is_decoded_at_a_fraction_and_looks_the_same(tmp_path):
+    noise = np.random.default_rng(0).integers(80, 176, (30, 40, 3), np.uint8)
+    photo = Image.fromarray(noise).resize((2003, 1501), Image.Resampling.BICUBIC)
+    photo.save(tmp_path / "photo.jpg", quality=95)
+    fast, changes = read_fitted(tmp_path / "photo.jpg", (32, 32, 3))
+    exact, same = fit_image(read_image(tmp_path / "photo.jpg"), (32, 32, 3))
+    assert changes == same == "middle 1501x1501 of 2003x1501, resized to 32x32"
+    differences = np.abs(fast.astype(int) - exact)
+    assert 0 < differences.max() <= 3
 
 
 @pytest.mark.parametrize("images", [np.zeros((3, 8, 8, 1)), np.zeros((8, 8, 1), np.uint8)])
