@@ -1,29 +1,63 @@
-"""Prepares a data set, once: python -m rir_jax.prepare --dataset=cifar10 [--data_dir=DIR]
+"""Prepares a data set, once: your own pictures, or one that TFDS downloads.
 
-TFDS downloads it and writes it as array_record, which training then reads without TensorFlow.
+python -m rir_jax.prepare --images=DIR --dataset=NAME [--image_size=32] [--test_fraction=0.1]
+    makes the set NAME of the pictures DIR/CLASS/*, split by class, or DIR/train/CLASS/* and
+    DIR/test/CLASS/*: PNG, JPEG and WebP files of any size, fitted as rir_jax.predict does it
+python -m rir_jax.prepare --dataset=cifar10 [--data_dir=DIR]
+    TFDS downloads it and writes it as array_record, which training then reads without TensorFlow
 """
-
-import importlib.util
 
 from absl import flags
 from etils import epath
 
 from rir_jax import cli, files
 from rir_jax.data import sources
-from rir_jax.errors import InputError, RunError
+from rir_jax.errors import InputError
 
 FLAGS = flags.FlagValues()
-_DATASET = flags.DEFINE_string("dataset", None, "Name of a TFDS set: cifar10, cifar100, ...", FLAGS)
+_DATASET = flags.DEFINE_string(
+    "dataset", None, "Name: of a TFDS set (cifar10, ...), or for your own pictures.", FLAGS
+)
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, f"Where to (default {sources.DEFAULT_DATA_DIR}).", FLAGS
 )
+_IMAGES = flags.DEFINE_string("images", None, "Folder of your own pictures.", FLAGS)
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", 32, "Height and width to bring them to.", 4, 1024, flag_values=FLAGS
+)
+_TEST_FRACTION = flags.DEFINE_float(
+    "test_fraction", 0.1, "Part of each class to test on.", flag_values=FLAGS
+)
+_NAMED = 10  # skipped files that the summary names
 
 
 def main(arguments: list[str]) -> None:
     cli.no_arguments(arguments)
-    if not _DATASET.value:
+    name, data_dir = _DATASET.value, _DATA_DIR.value
+    if not name:
         raise InputError("--dataset is missing; see --help")
-    print(f"{_DATASET.value} is prepared in {prepare(_DATASET.value, _DATA_DIR.value)}")
+    if _IMAGES.value:
+        print(prepare_pictures(_IMAGES.value, name, data_dir))
+    else:
+        print(f"{name} is prepared in {prepare(name, data_dir)}")
+
+
+def prepare_pictures(images: str, name: str, data_dir: str | None) -> str:
+    """Makes a set of one's own pictures; what came of it, in words."""
+    from rir_jax.data import own_pictures
+
+    made = own_pictures.prepare(images, name, data_dir, _IMAGE_SIZE.value, _TEST_FRACTION.value)
+    counts = " and ".join(f"{count:,} {split}" for split, count in made.counts.items())
+    size = _IMAGE_SIZE.value
+    lines = [
+        f"{name} is prepared in {made.folder}: {len(made.class_names)} classes, {counts} images "
+        f"of {size}x{size} pixels"
+    ]
+    if made.skipped:
+        named = ", ".join(made.skipped[:_NAMED])
+        more = f" and {len(made.skipped) - _NAMED:,} more" if len(made.skipped) > _NAMED else ""
+        lines.append(f"{len(made.skipped):,} skipped, as no images: {named}{more}")
+    return "\n".join(lines)
 
 
 def prepare(name: str, data_dir: str | None = None) -> epath.Path:
@@ -41,35 +75,25 @@ def prepare(name: str, data_dir: str | None = None) -> epath.Path:
         return sources.prepared_folder(name, data_dir)
     except InputError:
         pass  # to be prepared
-    if data_dir is not None and files.is_remote(data_dir):
-        raise InputError(
-            f"data_dir is {data_dir}, and {name!r} is not there; allowed: a folder on a disk "
-            "(gcloud storage cp --recursive copies it to a bucket)"
-        )
-    for package in ("tensorflow", "array_record", "importlib_resources"):
-        if importlib.util.find_spec(package) is None:
-            raise InputError(
-                f"preparing {name!r} needs the package {package}: pip install 'rir_jax[prepare]'"
-            )
     import tensorflow_datasets as tfds
 
+    if name.partition("/")[0] not in tfds.list_builders(with_community_datasets=False):
+        raise InputError(
+            f"dataset {name!r} is unknown to TFDS; allowed: see its catalog, or --images=FOLDER "
+            "for pictures of your own"
+        )
+    sources.check_can_build(name, data_dir)
+    sources.require("tensorflow", f"preparing {name!r}", "prepare")
     where = files.path(data_dir or sources.DEFAULT_DATA_DIR)
     try:
         builder = tfds.builder(name, data_dir=where, file_format="array_record")
-    except tfds.core.DatasetNotFoundError:
-        raise InputError(f"dataset {name!r} is unknown to TFDS; allowed: see its catalog") from None
     except ValueError as error:  # of its configs
         raise InputError(f"dataset {name!r}: {' '.join(str(error).split())[:300]}") from None
     if builder.builder_config is not None and "/" not in name:
         names = ", ".join(f"{name}/{config}" for config in builder.builder_configs)
         raise InputError(f"dataset {name!r} has several configs; allowed: {names}")
     sources.described(name, builder.info.features)
-    try:
-        builder.download_and_prepare()
-    except Exception as error:  # network, disk, checksums: whatever TFDS raises
-        reason = " ".join(str(error).split())[:300]
-        raise RunError(f"dataset {name!r} could not be prepared in {where}: {reason}") from error
-    return sources.prepared_folder(name, data_dir)
+    return sources.build(builder, name, where)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ import contextlib
 import functools
 import importlib.util
 import json
+import os
 import pathlib
 import tempfile
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -16,7 +18,7 @@ from rir_jax.config import FIELDS
 from rir_jax.data import cache
 from rir_jax.data.dataset import Dataset, Split, check_split, make_dataset
 from rir_jax.data.images import check_channels, decode_image
-from rir_jax.errors import InputError
+from rir_jax.errors import InputError, RunError
 
 DEFAULT_DATA_DIR = "~/tensorflow_datasets"
 _BATCH = 4096  # read at once: item by item costs several times as much
@@ -75,7 +77,7 @@ def _first(split, count, field, kind, name):
 
 def _digits():
     """1,797 handwritten digits, 8x8, 16 grey levels; every fifth of each class is for testing."""
-    _require("sklearn", "the data set 'digits'", "digits")
+    require("sklearn", "the data set 'digits'", "digits")
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -92,7 +94,7 @@ def _digits():
 def _tfds(name, data_dir):
     folder = prepared_folder(name, data_dir)
     for package in ("importlib_resources", "array_record", "PIL"):
-        _require(package, f"reading {name!r} from {folder}", "tfds")
+        require(package, f"reading {name!r} from {folder}", "tfds")
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(str(files.plain(folder)))
@@ -248,13 +250,55 @@ def _decode_local(folder, split, shape):
             image = decode_image(example["image"], name, shape[-1])
             sizes = zip(shape, image.shape, strict=True)
             if any(wanted not in (None, size) for wanted, size in sizes):
-                raise InputError(f"{name} is {image.shape}; allowed: {shape}, one size for all")
+                raise InputError(
+                    f"{name} is {image.shape}; allowed: {shape}, one size for all (python -m "
+                    "rir_jax.prepare --images=FOLDER brings pictures of your own to one size)"
+                )
             shape = image.shape
             images.append(image)
             labels.append(example["label"])
     return np.array(images, np.uint8), np.array(labels, np.int32)
 
 
-def _require(package, what, extra):
+def check_can_build(name: str, data_dir: str | None) -> None:
+    """Checks that a set can be written into a folder of prepared sets, before any work is done.
+
+    Raises:
+      InputError: the folder is in a bucket, or a package to write it is missing.
+    """
+    if data_dir is not None and files.is_remote(data_dir):
+        raise InputError(
+            f"data_dir is {data_dir}, and {name!r} is not there; allowed: a folder on a disk "
+            "(gcloud storage cp --recursive copies it to a bucket)"
+        )
+    for package in ("array_record", "importlib_resources"):
+        require(package, f"preparing {name!r}", "tfds")
+
+
+def build(builder: Any, name: str, data_dir: epath.PathLike, **options: Any) -> epath.Path:
+    """Writes a set by a builder of TFDS, with its options, whole or not at all. Returns its folder.
+
+    Raises:
+      RunError: it could not be written, or downloaded.
+    """
+    try:
+        builder.download_and_prepare(**options)
+    except Exception as error:  # network, disk, checksums: whatever TFDS raises
+        reason = " ".join(str(error).split())[:300]
+        raise RunError(f"dataset {name!r} could not be prepared in {data_dir}: {reason}") from error
+    return prepared_folder(name, os.fspath(data_dir))
+
+
+def require(package: str, what: str, extra: str) -> None:
+    """Checks that a package is installed.
+
+    Args:
+      package: its name.
+      what: what needs it, for the message.
+      extra: of this package that brings it.
+
+    Raises:
+      InputError: it is not.
+    """
     if importlib.util.find_spec(package) is None:
         raise InputError(f"{what} needs the package {package}: pip install 'rir_jax[{extra}]'")
