@@ -1,9 +1,9 @@
-"""Pictures of a run."""
+"""Pictures of a run, and of several."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rir_jax.pictures.figure import COLOURS, make_figure, png
+from rir_jax.pictures.figure import COLOURS, STYLES, make_figure, png
 
 _TRAIN = {"color": COLOURS[0], "linestyle": "--"}
 _HELD_OUT = {"color": COLOURS[1], "linestyle": "-", "marker": "o", "markersize": 2.5}
@@ -19,10 +19,9 @@ def draw_curves(records: Sequence[dict[str, Any]], title: str, drops: Sequence[i
     """
     figure = make_figure(9, 3.8)
     loss_axes, error_axes = figure.subplots(1, 2)
-    steps_per_epoch = max(r["step"] / r["epoch"] for r in records)
     for split in dict.fromkeys(record["split"] for record in records):
         of_split = [record for record in records if record["split"] == split]
-        epochs = [record["step"] / steps_per_epoch for record in of_split]
+        epochs = _epochs(of_split, records)
         style = _TRAIN if split == "train" else _HELD_OUT
         loss_axes.plot(epochs, [r["loss"] for r in of_split], label=split, **style)
         errors = [100 * (1 - r["accuracy"]) for r in of_split]
@@ -34,4 +33,44 @@ def draw_curves(records: Sequence[dict[str, Any]], title: str, drops: Sequence[i
         axes.grid(alpha=0.25, which="both", linewidth=0.4)
         axes.legend(frameon=False)
     figure.suptitle(title)
+    return png(figure)
+
+
+def _epochs(chosen, records):
+    """The moments of chosen records of a run, in epochs."""
+    steps_per_epoch = max(record["step"] / record["epoch"] for record in records)
+    return [record["step"] / steps_per_epoch for record in chosen]
+
+
+def draw_comparison(runs: Mapping[str, Sequence[Sequence[dict[str, Any]]]]) -> bytes:
+    """Loss and accuracy of several runs against epochs, as a PNG.
+
+    Each run has a colour: thin lines are of the training split, thick ones of the split that it
+    reports on. Each of its seeds has lines of its own.
+
+    Args:
+      runs: by name, the records of the metrics.jsonl of each seed.
+    """
+    figure = make_figure(10, 4.2)
+    loss_axes, accuracy_axes = figure.subplots(1, 2)
+    for number, (name, seeds) in enumerate(runs.items()):
+        style = {
+            "color": COLOURS[number % len(COLOURS)],
+            "linestyle": STYLES[number // len(COLOURS) % len(STYLES)],
+        }
+        for records in seeds:
+            for split in dict.fromkeys(record["split"] for record in records):
+                of_split = [record for record in records if record["split"] == split]
+                epochs = _epochs(of_split, records)
+                width = 0.6 if split == "train" else 1.8
+                loss_axes.plot(epochs, [r["loss"] for r in of_split], linewidth=width, **style)
+                accuracies = [100 * r["accuracy"] for r in of_split]
+                accuracy_axes.plot(epochs, accuracies, linewidth=width, **style)
+        accuracy_axes.plot([], [], label=name, **style)
+    loss_axes.set(xlabel="epoch", ylabel="cross-entropy", yscale="log")
+    accuracy_axes.set(xlabel="epoch", ylabel="accuracy, %")
+    for axes in (loss_axes, accuracy_axes):
+        axes.grid(alpha=0.25, which="both", linewidth=0.4)
+    figure.legend(loc="outside lower center", frameon=False, ncols=3)
+    figure.suptitle("thin: training; thick: held out")
     return png(figure)

@@ -1,0 +1,103 @@
+"""Several runs side by side: how they differ and what came of each."""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from etils import epath
+
+from rir_jax import config as configs
+from rir_jax.errors import InputError
+from rir_jax.runs.metrics import read_metrics
+from rir_jax.runs.workdir import Workdir
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What is known of a run, or on average of its seeds.
+
+    Attributes:
+      workdir: its folder, as given.
+      config: all fields, flat.
+      split: "test" or "validation", that the figures are of.
+      seeds: how many networks the figures are means over.
+      finished: whether the run has come to its end.
+      epochs: trained so far.
+      accuracy, loss: of the last evaluation; None before the first.
+      accuracy_std: the sample deviation over seeds; None of a single one.
+      seconds: of training; None before the end.
+      device: that it ran on; None before the end.
+      records: of each seed's metrics.jsonl.
+    """
+
+    workdir: str
+    config: dict[str, Any]
+    split: str
+    seeds: int
+    finished: bool
+    epochs: int
+    accuracy: float | None
+    accuracy_std: float | None
+    loss: float | None
+    seconds: float | None
+    device: str | None
+    records: tuple[list[dict[str, Any]], ...]
+
+    def described(self) -> dict[str, Any]:
+        """All but the config and the records, as JSON values."""
+        fields = dataclasses.asdict(dataclasses.replace(self, config={}, records=()))
+        return {name: value for name, value in fields.items() if name not in ("config", "records")}
+
+
+def read_result(workdir: epath.PathLike) -> Result:
+    """Reads what is known of a run, finished or not, of one seed or several.
+
+    Raises:
+      InputError: the folder holds no run.
+    """
+    folder = Workdir(workdir)
+    config = folder.config()
+    if config is None:
+        raise InputError(f"workdir {folder.path} holds no run (no config.json)")
+    seeds = range(config.seed, config.seed + config.num_seeds)
+    members = [Workdir(folder / f"seed_{seed}") for seed in seeds]
+    members = members if config.num_seeds > 1 else [folder]
+    split = "validation" if config.dataset.validation_fraction else "test"
+    records = [read_metrics(member) for member in members]
+    last = [evaluated[-1] for of_one in records if (evaluated := _of_split(of_one, split))]
+    summaries = [summary for member in members if (summary := member.summary()) is not None]
+    accuracies = [record["accuracy"] for record in last]
+    return Result(
+        workdir=str(workdir),
+        config=configs.flatten(config),
+        split=split,
+        seeds=len(last),
+        finished=len(summaries) == len(members),
+        epochs=min((record["epoch"] for record in last), default=0),
+        accuracy=_mean(accuracies),
+        accuracy_std=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        loss=_mean([record["loss"] for record in last]),
+        seconds=_mean([summary["seconds"] for summary in summaries]),
+        device=summaries[0]["device"] if summaries else None,
+        records=tuple(records),
+    )
+
+
+def _of_split(records, split):
+    return [record for record in records if record["split"] == split]
+
+
+def _mean(values):
+    return statistics.mean(values) if values else None
+
+
+def differing(results: Sequence[Result]) -> list[str]:
+    """The names of the config fields that differ between runs, but those that change no run."""
+    first = results[0].config
+    return [
+        field
+        for field in first
+        if field not in configs.INERT_FIELDS
+        and any(result.config[field] != first[field] for result in results)
+    ]
