@@ -27,7 +27,7 @@ def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
     Exit codes: 0; 2 for something the user gave that is not allowed; 1 for a run that failed.
     """
     if any(argument in ("--help", "-h") for argument in sys.argv[1:]):
-        print(f"{sys.modules['__main__'].__doc__}\n{values.get_help()}")
+        print(f"{sys.modules[main.__module__].__doc__}\n{values.get_help()}")
         if "config" in values:
             print(f"\n\nFields of the config:\n{configs.describe_fields()}")
         return

@@ -11,8 +11,8 @@ PACKAGE = pathlib.Path(__file__).parents[1] / "rir_jax"
 
 # From the top down; those on one line do not know each other.
 LAYERS = (
-    ("__init__",),
-    ("train", "evaluate", "predict", "export", "describe", "prepare"),
+    ("__init__", "__main__"),
+    ("train", "evaluate", "predict", "compare", "export", "describe", "prepare"),
     ("cli",),
     ("interop",),
     ("trained",),
