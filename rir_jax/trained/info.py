@@ -37,7 +37,8 @@ class Info:
       dataset: its name.
       step: training steps taken.
       config: of the run; None if the network comes from elsewhere.
-      card: how the network was trained and how good it is, if it was published; JSON values.
+      card: how the network was trained and how good it is, as JSON values: of a published network,
+        or of a finished run what its summary.json holds.
 
     Raises:
       InputError: a mean or deviation that does not fit the channels.

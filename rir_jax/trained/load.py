@@ -1,5 +1,6 @@
 """Trained networks, read back from the folder of their run."""
 
+import dataclasses
 import logging
 from typing import Any
 
@@ -76,11 +77,12 @@ def load_finished(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Inf
     Raises:
       InputError, RunError: as `load`, or the run is not finished.
     """
-    loaded = load(workdir)
+    model, variables, info = load(workdir)
     folder = Workdir(workdir)
-    if folder.summary() is None:
+    summary = folder.summary()
+    if summary is None:
         raise InputError(
             f"workdir {folder.path} holds no finished run, its newest checkpoint is of step "
-            f"{loaded[2].step}; allowed: a finished one (the same train command goes on with it)"
+            f"{info.step}; allowed: a finished one (the same train command goes on with it)"
         )
-    return loaded
+    return model, variables, dataclasses.replace(info, card=summary)

@@ -1,9 +1,10 @@
-"""A network as two plain files: its weights as safetensors, everything else as JSON.
+"""A network as plain files: its weights as safetensors, everything else as JSON.
 
     model.safetensors   "params/stem_conv/kernel", ..., "batch_stats/stem_norm/mean", ...
     config.json         the network's fields, its class names and its preprocessing
+    README.md           the same for people and for model hubs
 
-Any library reads them, and reading them runs nobody's code: there is no pickle in either.
+Any library reads them, and reading them runs nobody's code: there is no pickle in any.
 """
 
 import dataclasses
@@ -23,9 +24,10 @@ from rir_jax.errors import InputError
 from rir_jax.models.network import Network
 from rir_jax.models.variables import check_variables
 from rir_jax.trained import pretrained
+from rir_jax.trained.card import model_card
 from rir_jax.trained.info import Info
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _FORMAT = "rir_jax 1"
 _PASSED_OVER = ("parent", "name", "dtype", "param_dtype")  # of the module, or of the arrays
 
@@ -33,7 +35,7 @@ _PASSED_OVER = ("parent", "name", "dtype", "param_dtype")  # of the module, or o
 def save_pretrained(
     folder: epath.PathLike, model: Network, variables: dict[str, Any], info: Info
 ) -> None:
-    """Writes a network's weights and description into a folder.
+    """Writes a network's weights, its description and its model card into a folder.
 
     Args:
       folder: on a disk or in a bucket (``gs://``); made if need be. Files of an earlier call are
@@ -84,6 +86,7 @@ def save_pretrained(
     try:
         files.write(folder / WEIGHTS, content)
         files.write_json(folder / CONFIG, described)
+        files.write(folder / CARD, model_card(described).encode())
     except OSError as error:
         raise InputError(f"{folder} cannot be written to: {error}") from None
 
