@@ -1,15 +1,19 @@
 """Takes a trained network out: python -m rir_jax.export --workdir=DIR --output=FILE
 
 FILE is the inference function with its weights and preprocessing, for any batch size, which runs
-wherever jax and flatbuffers are installed (jax.export). --weights=FOLDER writes the weights alone,
-as safetensors with a JSON description. --pretrained=NAME takes a network that comes with the
-package instead of a run's.
+wherever jax and flatbuffers are installed (jax.export). --onnx=FILE writes the same function for
+ONNX's runtimes, checked against onnxruntime. --weights=FOLDER writes the weights alone, as
+safetensors with a JSON description and a model card, as hubs want them. --pretrained=NAME takes a
+network that comes with the package instead of a run's.
 """
+
+from functools import partial
 
 from absl import flags
 
 from rir_jax import cli, files
-from rir_jax.errors import InputError
+from rir_jax.data.sources import require
+from rir_jax.errors import InputError, RunError
 
 FLAGS = flags.FlagValues()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.", FLAGS)
@@ -18,14 +22,19 @@ _OUTPUT = flags.DEFINE_string("output", None, "File for the inference function."
 _PLATFORMS = flags.DEFINE_list(
     "platforms", ["cpu", "cuda", "tpu"], "That the function shall run on.", flag_values=FLAGS
 )
+_ONNX = flags.DEFINE_string("onnx", None, "File for the inference function in ONNX.", FLAGS)
 _WEIGHTS = flags.DEFINE_string("weights", None, "Folder for the weights alone.", FLAGS)
+_CLOSE = 1e-4  # of the largest logit
 
 
 def main(arguments: list[str]) -> None:
     cli.no_arguments(arguments)
     cli.one_of(_WORKDIR, _PRETRAINED)
-    if not (_OUTPUT.value or _WEIGHTS.value):
-        raise InputError("--output and --weights are missing; allowed: one of them, or both")
+    if not (_OUTPUT.value or _ONNX.value or _WEIGHTS.value):
+        raise InputError("--output, --onnx and --weights are missing; allowed: one of them or more")
+    if _ONNX.value:
+        for package in ("onnx", "onnxruntime"):
+            require(package, "--onnx", "onnx")
     cli.use_compilation_cache()
     from rir_jax.trained.load import load_finished
     from rir_jax.trained.weights import from_pretrained
@@ -36,6 +45,8 @@ def main(arguments: list[str]) -> None:
         model, variables, info = load_finished(_WORKDIR.value)
     if _OUTPUT.value:
         print(write_function(model, variables, info, _OUTPUT.value, _PLATFORMS.value))
+    if _ONNX.value:
+        print(write_onnx(model, variables, info, _ONNX.value))
     if _WEIGHTS.value:
         print(write_weights(model, variables, info, _WEIGHTS.value))
 
@@ -59,11 +70,46 @@ def write_function(model, variables, info, path: str, platforms: list[str]) -> s
     if not exported.runs_on(platforms):
         return f"{text}\nnot compared with the live network: this machine is none of these"
     function, _ = exported.read(path)
-    found = exported.difference(function, model, variables, info)
+    found = exported.difference(jax.jit(function.call), model, variables, info)
+    return f"{text}\n{_describe(found)}"
+
+
+def write_onnx(model, variables, info, path: str) -> str:
+    """Writes the inference function in ONNX, once onnxruntime agrees; what came of it, in words.
+
+    Raises:
+      InputError: the file cannot be written.
+      RunError: onnxruntime computes something else.
+    """
+    import jax
+
+    from rir_jax.trained import exported, onnx_graph
+
+    content = onnx_graph.to_onnx(model, variables, info)
+    model = model.clone(dtype=jax.numpy.float32)
+    with jax.default_matmul_precision("highest"):
+        found = exported.difference(partial(onnx_graph.run, content), model, variables, info)
+    if found["difference"] > _CLOSE * found["largest"]:
+        raise RunError(
+            f"the ONNX graph differs from the network by {found['difference']:.1e} in logits of up "
+            f"to {found['largest']:.1f}; nothing was written"
+        )
+    try:
+        files.write(files.path(path), content)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}") from None
     return (
-        f"{text}\nlargest difference from the live network: {found['difference']:.1e} in logits of "
-        f"up to {found['largest']:.1f}; the same class for {100 * found['agreement']:.1f} % of 64 "
-        "random images"
+        f"{path}: {len(content) / 1e6:.2f} MB, ONNX, uint8 "
+        f"[N, {', '.join(map(str, info.image_shape))}] to float32 [N, {model.num_classes}]\n"
+        f"{_describe(found)}"
+    )
+
+
+def _describe(found):
+    return (
+        f"largest difference from the live network: {found['difference']:.1e} in logits of up to "
+        f"{found['largest']:.1f}; the same class for {100 * found['agreement']:.1f} % of 64 random "
+        "images"
     )
 
 

@@ -11,7 +11,7 @@ the images, and the digest of the file.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -148,12 +148,12 @@ def runs_on(platforms: Sequence[str]) -> bool:
 
 
 def difference(
-    exported: jax.export.Exported, model: Network, variables: Any, info: Any, count: int = 64
+    function: Callable[[Any], Any], model: Network, variables: Any, info: Any, count: int = 64
 ) -> dict[str, float]:
     """How far an exported function is from its live network, on random images.
 
     Args:
-      exported: of that network.
+      function: from uint8 images ``[N, H, W, C]`` to logits, as exported.
       model, variables, info: the live one.
       count: images, given to the exported function in two batches of different sizes.
 
@@ -166,8 +166,7 @@ def difference(
     live = np.asarray(
         jax.jit(lambda v, images: model.apply(v, info.preprocess(images)))(variables, images)
     )
-    call = jax.jit(exported.call)
-    ours = np.concatenate([call(images[:1]), call(images[1:])])
+    ours = np.concatenate([function(images[:1]), function(images[1:])])
     return {
         "difference": float(np.abs(ours - live).max()),
         "largest": float(np.abs(live).max()),

@@ -102,6 +102,7 @@ def test_mistakes_get_one_line(command, two, tmp_path):
     assert_one_line(found, f"workdir {tmp_path} holds no run (no config.json)")
 
 
+@pytest.mark.slow
 def test_a_real_run_is_read(tmp_path):
     summary = rir_jax.train_and_evaluate(tiny_config(), tmp_path)
     result = read_result(tmp_path)

@@ -12,6 +12,8 @@ import pytest
 import rir_jax
 from rir_jax.trained.load import load_finished
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(finished, tmp_path):

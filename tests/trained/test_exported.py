@@ -100,7 +100,11 @@ def test_the_command_prints_size_and_difference(command, finished, tmp_path):
     assert lines[1].startswith("largest difference from the live network: ")
     assert float(lines[1].split(": ")[1].split()[0]) < 1e-4
     assert "the same class for 100.0 % of 64 random images" in lines[1]
-    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "config.json"}
+    assert {path.name for path in folder.iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "README.md",
+    }
 
 
 def test_the_difference_is_that_of_the_networks(file, loaded):
@@ -108,7 +112,7 @@ def test_the_difference_is_that_of_the_networks(file, loaded):
     function, _ = exported.read(file)
     shifted = jax.tree.map(lambda leaf: leaf, variables)
     shifted["params"]["head_dense"]["bias"] = variables["params"]["head_dense"]["bias"] + 0.25
-    found = exported.difference(function, model, shifted, info)
+    found = exported.difference(jax.jit(function.call), model, shifted, info)
     assert found["difference"] == pytest.approx(0.25, abs=1e-3)
 
 
@@ -141,7 +145,7 @@ def test_mistakes_get_one_line(command, file, finished, digit_files, tmp_path):
     describing.write_text(json.dumps({**described, "sha256": hashlib.sha256(junk).hexdigest()}))
     assert_one_line(predict(path), f"{path} is no model that JAX")
     export = ["rir_jax.export", f"--workdir={finished}"]
-    assert_one_line(command(*export), "--output and --weights are missing")
+    assert_one_line(command(*export), "--output, --onnx and --weights are missing")
     found = command(*export, f"--output={tmp_path / 'x'}", "--platforms=gpu")
     assert_one_line(found, "platform 'gpu' is unknown; allowed: cpu, cuda, tpu, rocm")
     found = command(*export, f"--output={file / 'under a file'}")
