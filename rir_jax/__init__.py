@@ -13,7 +13,12 @@ with epy.lazy_api_imports(globals()):
     from rir_jax.errors import InputError, RunError
     from rir_jax.models import relations
     from rir_jax.models.fold import fold
-    from rir_jax.models.layers import GeneralizedConv, GeneralizedDense, resnet_init
+    from rir_jax.models.layers import (
+        GeneralizedConv,
+        GeneralizedDense,
+        resnet_init,
+        resnet_init_conv,
+    )
     from rir_jax.models.zoo import create_model, list_models
     from rir_jax.runs.loop import train_and_evaluate
     from rir_jax.trained.info import Info
@@ -41,6 +46,7 @@ __all__ = [
     "load",
     "relations",
     "resnet_init",
+    "resnet_init_conv",
     "save_pretrained",
     "train_and_evaluate",
 ]

@@ -172,7 +172,7 @@ class Parts(NamedTuple):
 
     Attributes:
       conv: ``(features, kernel_size=)`` to an ordinary convolution, for stem and projections.
-      layer: ``(features, stride=)`` to the convolution of a layer in a block.
+      layer: ``(features, strides=)`` to the convolution of a layer in a block.
       head_conv: as ``conv``, for the head.
       norm: ``()`` to a batch norm.
       block: a `ResidualBlock` or one like it.
