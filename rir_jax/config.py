@@ -147,6 +147,13 @@ FIELDS: dict[str, Field] = {
     ),
     "dataset.num_train": _whole(None, "training images to use; unset: all"),
     "dataset.num_test": _whole(None, "test images to use; unset: all"),
+    "dataset.digest": Field(
+        str,
+        None,
+        "which arrays the run is of; train_and_evaluate(dataset=) fills it in",
+        "16 hexadecimal digits",
+        lambda value: re.fullmatch(r"[0-9a-f]{16}", value) is not None,
+    ),
     "augment.crop_padding": _whole(
         4, "zeros around an image before it is cropped at random", 0, 1024
     ),

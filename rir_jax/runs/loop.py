@@ -1,12 +1,15 @@
 """What the command line calls: trains a network, or goes on with it, to the end of its run."""
 
+import dataclasses
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import ml_collections
 from etils import epath
 
 from rir_jax import config as configs
+from rir_jax.data.dataset import Dataset
 from rir_jax.devices import processes
 from rir_jax.runs.interrupt import StopRequest
 from rir_jax.runs.progress import Place
@@ -19,7 +22,12 @@ _log = logging.getLogger(__name__)
 
 
 def train_and_evaluate(
-    config: ml_collections.ConfigDict, workdir: epath.PathLike, label: str = ""
+    config: ml_collections.ConfigDict,
+    workdir: epath.PathLike,
+    label: str = "",
+    *,
+    dataset: Dataset | None = None,
+    on_record: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any] | None:
     """Trains a network, or goes on with it, and evaluates it.
 
@@ -28,6 +36,12 @@ def train_and_evaluate(
       workdir: a fresh folder, or one of an earlier call with the same config: what was done
         there is not done again.
       label: put before the progress that is shown, such as "row 2 of 5".
+      dataset: arrays to train on, in place of a prepared set. Its name becomes ``dataset.name``
+        and its digest ``dataset.digest``, so that only the same arrays go on with the run.
+        ``dataset.num_train`` and the like take parts of it.
+      on_record: called with each record as metrics.jsonl gets it, and its "seed". After a kill,
+        steps since the last checkpoint are taken, and told of, once more. What it raises ends the
+        run.
 
     Returns:
       What summary.json holds; None if the run stopped before its end, by a signal or by
@@ -47,13 +61,14 @@ def train_and_evaluate(
     2
     """
     configs.validate(config)
+    config = configs.from_flat({**configs.flatten(config), **_of_arrays(dataset)})
     processes.check_joined()
     folder = Workdir(workdir)
     folder.check(config)
     limit = config.train.time_limit
     with StopRequest(None if limit is None else configs.seconds(limit)) as stop:
         if not processes.agree_all(folder.summary() is not None):
-            setup = build(config)
+            setup = dataclasses.replace(build(config, dataset), on_record=on_record)
             with folder.open(config):
                 if not processes.agree_all(folder.summary() is not None):  # nobody was faster
                     if config.num_seeds > 1:
@@ -63,3 +78,10 @@ def train_and_evaluate(
                     return None if summaries is None else summaries[0]
     _log.info("the run in %s is finished already", folder.path)
     return folder.summary()
+
+
+def _of_arrays(dataset):
+    """The fields of the config that say which arrays a run is of."""
+    if dataset is None:
+        return {}
+    return {"dataset.name": dataset.name, "dataset.digest": dataset.digest}

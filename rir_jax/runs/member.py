@@ -113,7 +113,10 @@ class Member:
         epoch = -(-step // self._per_epoch)
         fixed = {"step": step, "epoch": epoch, "split": split}
         rate = None if rate is None else round(rate, 1)
-        self._log.write({**fixed, **values, **more, "images_per_second": rate})
+        record = {**fixed, **values, **more, "images_per_second": rate}
+        self._log.write(record)
+        if self._setup.on_record is not None and is_main_process():
+            self._setup.on_record({"seed": self.seed, **record})
 
     def checkpoint(self, state: TrainState, clock: dict[str, float]) -> None:
         """Flushes the log, then saves: a checkpoint's steps are in the log, too.

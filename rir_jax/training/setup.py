@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -30,12 +31,14 @@ class Setup:
       dataset: in the host's memory.
       engine: the compiled programs, over the run's mesh.
       schedule: step to learning rate.
+      on_record: called with each record of the metrics.
     """
 
     config: ml_collections.ConfigDict
     dataset: Dataset
     engine: Engine
     schedule: Any
+    on_record: Callable[[dict[str, Any]], None] | None = None
 
     def for_seeds(self, count: int) -> "Setup":
         """The same with an engine that trains ``count`` seeds at once."""
@@ -118,11 +121,12 @@ def build_engine(
     return engine, schedule
 
 
-def build(config: ml_collections.ConfigDict) -> Setup:
+def build(config: ml_collections.ConfigDict, dataset: Dataset | None = None) -> Setup:
     """Loads the data and makes the network and its programs.
 
     Args:
       config: validated.
+      dataset: the whole data set, if the config is of arrays.
 
     Raises:
       InputError: a field that does not fit the data or the devices.
@@ -130,7 +134,7 @@ def build(config: ml_collections.ConfigDict) -> Setup:
     batch_size, data = config.train.batch_size, config.mesh.data
     at_once = config.mesh.seed or seeds_at_once(config.num_seeds, batch_size, data)
     mesh = create_mesh(batch_size, data, num_seeds=at_once)
-    dataset = sources.load_for(config)
+    dataset = sources.load_for(config, dataset)
     check_fits(config, len(dataset.train), dataset.image_shape)
     memory = memory_of(jax.local_devices()[0]) // (at_once // mesh.shape["seed"])
     check_memory(config, dataset.image_shape, mesh.shape["data"], memory)

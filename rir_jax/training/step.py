@@ -43,11 +43,26 @@ class TrainState(flax.struct.PyTreeNode):
 def create_train_state(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    seed,
-    image_shape,
+    seed: Any,
+    image_shape: tuple[int, int, int],
     averaged: bool = False,
 ) -> TrainState:
-    """A fresh state; ``image_shape`` is ``(H, W, C)``. Traceable."""
+    """A fresh state. Traceable.
+
+    Args:
+      model: a network of this package, or a linen module like it: with "batch_stats", called as
+        ``model(images, train=)``.
+      optimizer: of its parameters.
+      seed: a whole number, or an array of one.
+      image_shape: ``(H, W, C)``.
+      averaged: whether an average of the variables over steps is kept.
+
+    >>> import rir_jax
+    >>> model = rir_jax.create_model("rir32", blocks=(1, 1, 1))
+    >>> state = rir_jax.create_train_state(model, optax.sgd(0.1), 0, (8, 8, 3))
+    >>> int(state.step)
+    0
+    """
     images = jnp.zeros((1, *image_shape), model.dtype)
     variables = model.init(jax.random.key(seed), images)
     params = variables["params"]

@@ -51,7 +51,7 @@ def test_eval_batch_size_may_be_lowered_and_changes_no_parameter(tmp_path, stop_
 
 def _inverted(data):
     images = dataset.Split(255 - data.train.images, data.train.labels)
-    return dataset.make_dataset(data.name, images, data.held_out, data.class_names)
+    return dataset.Dataset(images, data.held_out, data.class_names, data.name)
 
 
 CHANGES = {
