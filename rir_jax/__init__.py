@@ -12,6 +12,7 @@ with epy.lazy_api_imports(globals()):
     from rir_jax.config import default_config
     from rir_jax.data.dataset import Dataset, Split
     from rir_jax.errors import InputError, RunError
+    from rir_jax.loop import train_and_evaluate
     from rir_jax.models import relations
     from rir_jax.models.fold import fold
     from rir_jax.models.layers import (
@@ -21,7 +22,6 @@ with epy.lazy_api_imports(globals()):
         resnet_init_conv,
     )
     from rir_jax.models.zoo import create_model, list_models
-    from rir_jax.runs.loop import train_and_evaluate
     from rir_jax.trained.info import Info
     from rir_jax.trained.load import load
     from rir_jax.trained.pretrained import list_pretrained

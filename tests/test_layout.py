@@ -14,6 +14,7 @@ LAYERS = (
     ("__init__",),
     ("train", "evaluate", "predict", "export", "describe", "prepare"),
     ("cli",),
+    ("loop",),
     ("interop",),
     ("trained",),
     ("runs",),

@@ -69,7 +69,7 @@ class Member:
         checkpoints = Checkpoints(folder / "checkpoints", setup.config.checkpoint.keep)
         lasting = _lasting_notes(setup, seed)
         state, notes = _read(checkpoints, lasting, setup, folder) or _start(
-            checkpoints, lasting, setup.engine, folder
+            checkpoints, lasting, setup, folder
         )
         if is_main_process():
             folder.write_config(lasting["config"])
@@ -200,13 +200,13 @@ def _read(checkpoints, lasting, setup, folder):
     return restored
 
 
-def _start(checkpoints, lasting, engine, folder):
+def _start(checkpoints, lasting, setup, folder):
     if read_metrics(folder):
         raise RunError(
             f"workdir {folder.path} has metrics but no checkpoint; put its "
             "checkpoints back, or move it away to start over"
         )
-    state = engine.init(lasting["config"]["seed"])
+    state = setup.first_state(lasting["config"]["seed"])
     notes = lasting | {"records": [], "open_interval": None, "clock": {}}
     checkpoints.save(state, notes)
     checkpoints.wait()

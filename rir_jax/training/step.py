@@ -1,5 +1,6 @@
 """One training step and the state that it carries: pure functions, to call from anywhere."""
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -89,6 +90,7 @@ def train_step(
     labels: jax.Array,
     label_smoothing: float = 0.0,
     average_decay: float = 0.0,
+    frozen: Collection[str] = (),
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One step of SGD on one batch.
 
@@ -100,6 +102,8 @@ def train_step(
       labels: int ``[N]``, or probabilities ``[N, classes]``.
       label_smoothing: of the loss; see `rir_jax.training.objective.cross_entropy`.
       average_decay: of a moving average over steps, where the state has one.
+      frozen: parts of a network of this package whose batch norms are in inference. (That their
+        parameters stay is the optimizer's part, see `rir_jax.training.objective.sgd`.)
 
     Returns:
       The state after the step, and of the batch, before the update: "loss" (mean cross-entropy)
@@ -108,7 +112,8 @@ def train_step(
 
     def loss_of(params):
         variables = {"params": params, "batch_stats": state.batch_stats}
-        logits, updates = model.apply(variables, images, train=True, mutable=["batch_stats"])
+        how = {"train": True, "frozen": frozen} if frozen else {"train": True}
+        logits, updates = model.apply(variables, images, mutable=["batch_stats"], **how)
         losses = cross_entropy(logits, labels, label_smoothing)
         return losses.mean(), (logits, updates["batch_stats"])
 

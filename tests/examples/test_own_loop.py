@@ -5,9 +5,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 import rir_jax
 from rir_jax.data import sources
+
+pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_loop.py"
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import rir_jax
-from rir_jax import Dataset, InputError, Split
+from rir_jax import Dataset, InputError, Split, loop
 from rir_jax.data import sources
-from rir_jax.runs import loop
 from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.workdir import Workdir
 from rir_jax.trained.evaluation import evaluate
@@ -58,6 +57,7 @@ def test_the_callback_gets_every_record_with_its_seed(finished):
     assert {record["split"] for record in records} == {"train", "test"}
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_with_the_same_arrays(finished, digits, tmp_path, monkeypatch):
     whole, _, expected = finished
     records = []
@@ -112,6 +112,7 @@ def test_a_run_by_name_takes_no_arrays(digits, tmp_path, monkeypatch):
         rir_jax.train_and_evaluate(tiny_config(), tmp_path, dataset=digits)
 
 
+@pytest.mark.slow
 def test_runs_from_before_the_fields_are_gone_on_with(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         stop_when_asked_again(patch, 2)
@@ -130,6 +131,7 @@ def test_evaluate_takes_the_same_arrays_or_refuses(finished, digits):
             evaluate(workdir, dataset=other)
 
 
+@pytest.mark.slow
 def test_parts_of_arrays(digits, tmp_path):
     config = tiny_config(dataset__num_train=400, dataset__validation_fraction=0.25, train__epochs=1)
     summary = rir_jax.train_and_evaluate(config, tmp_path, dataset=digits)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import rir_jax
+from rir_jax import loop
 from rir_jax.data import dataset, sources
 from rir_jax.errors import InputError, RunError
 from rir_jax.pictures import attempt
-from rir_jax.runs import loop, member
+from rir_jax.runs import member
 from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.workdir import Workdir
 from rir_jax.trained import evaluation

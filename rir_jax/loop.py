@@ -11,12 +11,14 @@ from etils import epath
 from rir_jax import config as configs
 from rir_jax.data.dataset import Dataset
 from rir_jax.devices import processes
+from rir_jax.errors import InputError
 from rir_jax.runs.interrupt import StopRequest
 from rir_jax.runs.progress import Place
 from rir_jax.runs.run import Run
 from rir_jax.runs.seeds import train_seeds
 from rir_jax.runs.workdir import Workdir
-from rir_jax.training.setup import build
+from rir_jax.trained.transfer import Source, read_source, take_over
+from rir_jax.training.setup import Setup, build, build_model
 
 _log = logging.getLogger(__name__)
 
@@ -61,14 +63,14 @@ def train_and_evaluate(
     2
     """
     configs.validate(config)
-    config = configs.from_flat({**configs.flatten(config), **_of_arrays(dataset)})
     processes.check_joined()
     folder = Workdir(workdir)
+    config, source = complete(config, dataset, folder)
     folder.check(config)
     limit = config.train.time_limit
     with StopRequest(None if limit is None else configs.seconds(limit)) as stop:
         if not processes.agree_all(folder.summary() is not None):
-            setup = dataclasses.replace(build(config, dataset), on_record=on_record)
+            setup = dataclasses.replace(set_up(config, dataset, source), on_record=on_record)
             with folder.open(config):
                 if not processes.agree_all(folder.summary() is not None):  # nobody was faster
                     if config.num_seeds > 1:
@@ -80,8 +82,56 @@ def train_and_evaluate(
     return folder.summary()
 
 
-def _of_arrays(dataset):
-    """The fields of the config that say which arrays a run is of."""
-    if dataset is None:
-        return {}
-    return {"dataset.name": dataset.name, "dataset.digest": dataset.digest}
+def complete(
+    config: ml_collections.ConfigDict, dataset: Dataset | None, folder: Workdir
+) -> tuple[ml_collections.ConfigDict, Source | None]:
+    """A config with the digests of the arrays and weights that it is of, and those weights.
+
+    A run that has begun needs its weights no more: what it took of them is in its checkpoints. If
+    they cannot be read, the digest that it noted is taken for theirs.
+
+    Raises:
+      InputError: the weights cannot be read, and the folder holds no run from them; or a digest of
+        weights without those.
+    """
+    fields = {}
+    if dataset is not None:
+        fields = {"dataset.name": dataset.name, "dataset.digest": dataset.digest}
+    source, weights, digest = None, config.init.weights, config.init.digest
+    if weights is None and digest is not None and folder.config() is None:
+        raise InputError(
+            f"init.digest is {digest!r} without init.weights; allowed: unset, the run fills it in"
+        )
+    if weights is not None:
+        try:
+            source = read_source(weights)
+            fields["init.digest"] = source.digest
+        except InputError:
+            earlier = folder.config()
+            if earlier is None or earlier.init.weights != weights:
+                raise
+            fields["init.digest"] = earlier.init.digest
+    return configs.from_flat(configs.flatten(config) | fields), source
+
+
+def set_up(
+    config: ml_collections.ConfigDict, dataset: Dataset | None = None, source: Source | None = None
+) -> Setup:
+    """What a run is made of, with what it takes over from trained weights.
+
+    Args:
+      config: `complete`.
+      dataset: the whole data set, if the config is of arrays.
+      source: the trained network, if it starts from one.
+
+    Raises:
+      InputError: as `rir_jax.training.setup.build` and `rir_jax.trained.transfer.take_over`.
+    """
+    setup = build(config, dataset)
+    if source is None:
+        return setup
+    model = build_model(config, len(setup.dataset.class_names))
+    start, line = take_over(source, model, setup.dataset, config.init.freeze)
+    if processes.is_main_process():
+        _log.info("%s", line)
+    return dataclasses.replace(setup, start=start)
