@@ -139,7 +139,7 @@ def test_training_begins_with_what_was_taken_over(source, weights, three):
 def test_frozen_parts_stay_to_the_bit_and_the_others_learn(tuned, source):
     workdir, _ = tuned
     losses = [r["loss"] for r in read_metrics(Workdir(workdir)) if r["split"] == "train"]
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < losses[0]
     _, variables, _ = rir_jax.load(workdir)
     for name, value in flat(variables).items():
         part = name.split("/")[1].split("_")[0]
