@@ -13,7 +13,7 @@ from etils import epath
 from experiments import plan
 from experiments.table import Row, Table, folder_name
 from rir_jax import config as configs
-from rir_jax import files
+from rir_jax import files, loop
 from rir_jax.devices.mesh import seeds_at_once
 from rir_jax.errors import InputError, RunError
 from rir_jax.runs.interrupt import StopRequest
@@ -21,7 +21,6 @@ from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.progress import Place
 from rir_jax.runs.seeds import train_each
 from rir_jax.runs.workdir import Workdir
-from rir_jax.training.setup import build
 
 _log = logging.getLogger("rir_jax.experiments")
 
@@ -166,7 +165,9 @@ def _run(config, folder, left, place, deadline):
     if limit is not None and limit <= 0:
         return False
     with StopRequest(limit) as stop:
-        summaries = train_each(build(config), Workdir(folder), left, stop, place)
+        config, source = loop.complete(config, None, Workdir(folder / f"seed_{left[0]}"))
+        setup = loop.set_up(config, source=source)
+        summaries = train_each(setup, Workdir(folder), left, stop, place)
     if summaries is not None:
         for seed in left:
             _note_origin(folder / f"seed_{seed}")

@@ -93,6 +93,15 @@ def _increasing(values):
     return whole and all(a < b for a, b in zip((0, *values), values, strict=False))
 
 
+def _is_digest(value):
+    return re.fullmatch(r"[0-9a-f]{16}", value) is not None
+
+
+def _are_parts(values):
+    named = [isinstance(value, str) and re.fullmatch(r"stem|stage\d+", value) for value in values]
+    return all(named) and len(set(values)) == len(values)
+
+
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}"  # a part of a path, and none that leads upwards
 
 FIELDS: dict[str, Field] = {
@@ -147,6 +156,34 @@ FIELDS: dict[str, Field] = {
     ),
     "dataset.num_train": _whole(None, "training images to use; unset: all"),
     "dataset.num_test": _whole(None, "test images to use; unset: all"),
+    "dataset.digest": Field(
+        str,
+        None,
+        "which arrays the run is of; train_and_evaluate(dataset=) fills it in",
+        "16 hexadecimal digits",
+        _is_digest,
+    ),
+    "init.weights": Field(
+        str,
+        None,
+        "trained weights to start from; unset: from nothing",
+        "the name of a published network, a folder of weights, or the workdir of a finished run",
+        lambda value: value and "\0" not in value,
+    ),
+    "init.digest": Field(
+        str,
+        None,
+        "which weights the run started from; the run fills it in",
+        "16 hexadecimal digits",
+        _is_digest,
+    ),
+    "init.freeze": Field(
+        tuple,
+        (),
+        "parts that stay as they were trained, with batch norm by its running statistics",
+        "names of parts, such as stem,stage1",
+        _are_parts,
+    ),
     "augment.crop_padding": _whole(
         4, "zeros around an image before it is cropped at random", 0, 1024
     ),
@@ -207,6 +244,7 @@ FIELDS: dict[str, Field] = {
 INERT_FIELDS = (
     "mesh.data",
     "mesh.seed",
+    "init.weights",  # init.digest says what they are, wherever they are
     "train.time_limit",
     "dataset.data_dir",
     "eval.batch_size",
@@ -333,6 +371,20 @@ def validate(config: ml_collections.ConfigDict) -> None:
             f"model.blocks is {_brief.repr(model.blocks)} with model.layers_per_block "
             f"{model.layers_per_block}; allowed: up to {MAX_LAYERS:,} layers in all"
         )
+    _check_freeze(config, len(model.blocks))
+
+
+def _check_freeze(config, stages):
+    """Checks that what is not trained is there, and was trained before."""
+    parts = ["stem", *(f"stage{stage}" for stage in range(1, stages + 1))]
+    unknown = [part for part in config.init.freeze if part not in parts]
+    if unknown:
+        raise InputError(f"init.freeze names {unknown[0]!r}; allowed: {', '.join(parts)}")
+    if config.init.freeze and not (config.init.weights or config.init.digest):
+        raise InputError(
+            f"init.freeze is {config.init.freeze} without init.weights; allowed: () or trained "
+            "weights to keep"
+        )
 
 
 def _check_rates(config):
@@ -384,11 +436,16 @@ def _flag_value(text):
     ]
 
 
+def _tuple_value(text):
+    words = re.fullmatch(r"[a-z]\w*(,[a-z]\w*)*", text)
+    return tuple(text.split(",")) if words else ast.literal_eval(text)
+
+
 _PARSERS: dict[type, Callable[[str], Any]] = {
     int: int,
     float: float,
     str: str,
-    tuple: ast.literal_eval,
+    tuple: _tuple_value,
     bool: _flag_value,
 }
 

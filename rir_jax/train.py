@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
         raise InputError("--workdir is missing; see --help")
     processes.start(_ADDRESS.value, _PROCESSES.value, _PROCESS.value, _DISTRIBUTED.value)
     cli.use_compilation_cache()
-    from rir_jax.runs.loop import train_and_evaluate
+    from rir_jax.loop import train_and_evaluate
 
     summary = train_and_evaluate(config, _WORKDIR.value)
     if summary is not None and processes.is_main_process():

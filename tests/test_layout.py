@@ -14,6 +14,7 @@ LAYERS = (
     ("__init__", "__main__"),
     ("train", "evaluate", "predict", "compare", "export", "describe", "prepare"),
     ("cli",),
+    ("loop",),
     ("interop",),
     ("trained",),
     ("runs",),

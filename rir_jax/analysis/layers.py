@@ -77,10 +77,10 @@ def _layer(module, x, y):
     if isinstance(module, nn.Dense):
         return Layer(_name(module), "dense", *shapes, count, x.shape[-1] * y.shape[-1])
     kind = "generalized" if isinstance(module, GeneralizedConv) else "convolution"
-    kind = f"{kind} {module.kernel_size}x{module.kernel_size}"
-    if module.stride > 1:
-        kind += f", stride {module.stride}"
-    macs = module.kernel_size**2 * x.shape[-1] * math.prod(y.shape[1:])
+    kind = f"{kind} {_shape(module.window)}"
+    if max(module.steps) > 1:
+        kind += f", stride {max(module.steps)}"
+    macs = math.prod(module.window) * x.shape[-1] * math.prod(y.shape[1:])
     return Layer(_name(module), kind, *shapes, count, macs)
 
 

@@ -2,30 +2,42 @@
 
 import dataclasses
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from rir_jax import files
 from rir_jax.data.images import check_channels
 from rir_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Images ``uint8 [N, H, W, C]`` and labels ``int32 [N]``."""
+    """Images and their labels, kept as NumPy's arrays.
+
+    Attributes:
+      images: uint8 ``[N, H, W, C]``.
+      labels: int32 ``[N]``; a `Dataset` takes any whole numbers.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+
+    def __post_init__(self):
+        for name in ("images", "labels"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name)))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, index: np.ndarray) -> "Split":
+        """Those at some positions, or where a mask is true."""
         return Split(self.images[index], self.labels[index])
 
 
-def check_split(split: Split, class_names: tuple[str, ...], owner: str) -> None:
+def check_split(split: Split, class_names: Sequence[str], owner: str) -> None:
     """Checks that a split is what it says it is, wherever it was read from.
 
     Args:
@@ -35,7 +47,7 @@ def check_split(split: Split, class_names: tuple[str, ...], owner: str) -> None:
 
     Raises:
       InputError: no images, of another type or of channels that networks do not take, or labels
-        that are none of the classes.
+        that are not one for each image or none of the classes.
     """
     images, labels, count = split.images, split.labels, len(class_names)
     if images.ndim != 4 or images.dtype != np.uint8 or not images.size:
@@ -43,6 +55,11 @@ def check_split(split: Split, class_names: tuple[str, ...], owner: str) -> None:
             f"{owner} has images {images.dtype} {images.shape}; allowed: uint8 [N, H, W, C]"
         )
     check_channels(images.shape[-1], owner)
+    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(
+            f"{owner} has labels {labels.dtype} {labels.shape}; allowed: a whole number for "
+            f"each of its {len(images):,} images"
+        )
     wrong = np.flatnonzero((labels < 0) | (labels >= count))
     if len(wrong):
         raise InputError(
@@ -54,24 +71,75 @@ def check_split(split: Split, class_names: tuple[str, ...], owner: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A training split, a split to report on, and what a trained network needs to know of them.
+    """Images to train on, images to report on, and what a trained network needs to know of them.
 
     Attributes:
-      name: as in the config.
       train: what is trained on.
       held_out: what is reported on: the test split, or a part held out of the training split.
+      class_names: one for each label, from 0 on.
+      name: of letters, digits and ``_.+-``; runs, logs and pictures say it.
       held_out_name: "test" or "validation".
-      class_names: one for each label.
-      mean, std: of the training images by channel, float64 ``[C]``, in units of the pixels (0-255).
+
+    Raises:
+      InputError: a split's images are not uint8 ``[N, H, W, C]`` with 1 or 3 channels, its labels
+        are none of the classes, the two have images of different shapes, or two classes have one
+        name.
+
+    >>> images = np.zeros((4, 8, 8, 1), np.uint8)
+    >>> train, test = Split(images, [0, 1, 0, 1]), Split(images[:2], [0, 1])
+    >>> Dataset(train, test, ("cat", "dog"), name="pets").image_shape
+    (8, 8, 1)
     """
 
-    name: str
     train: Split
     held_out: Split
-    held_out_name: str
     class_names: tuple[str, ...]
-    mean: np.ndarray
-    std: np.ndarray
+    name: str = "arrays"
+    held_out_name: str = "test"
+
+    def __post_init__(self):
+        names = tuple(map(str, self.class_names))
+        object.__setattr__(self, "class_names", names)
+        twice = [one for one in names if names.count(one) > 1]
+        if twice:
+            raise InputError(
+                f"dataset {self.name!r} has two classes {twice[0]!r}; allowed: names that differ"
+            )
+        for field, kind in (("train", "train"), ("held_out", self.held_out_name)):
+            split = getattr(self, field)
+            check_split(split, names, f"{kind!r} of dataset {self.name!r}")
+            small = Split(split.images, split.labels.astype(np.int32, copy=False))
+            object.__setattr__(self, field, small)
+        shapes = [split.images.shape[1:] for split in (self.train, self.held_out)]
+        if shapes[0] != shapes[1]:
+            raise InputError(
+                f"dataset {self.name!r} has images {shapes[0]} in 'train' and {shapes[1]} in "
+                f"{self.held_out_name!r}; allowed: one shape"
+            )
+
+    @cached_property
+    def _statistics(self):
+        return channel_statistics(self.train.images)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Of the training images by channel, float64 ``[C]``, in units of the pixels (0-255)."""
+        return self._statistics[0]
+
+    @property
+    def std(self) -> np.ndarray:
+        """The standard deviation, as `mean`; 1 for a channel without any variation."""
+        return self._statistics[1]
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with any image, label or class name."""
+        arrays = [
+            files.digest_of_array(array)
+            for split in (self.train, self.held_out)
+            for array in (split.images, split.labels)
+        ]
+        return files.digest_of_json([*arrays, *self.class_names])[:16]
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -119,22 +187,29 @@ _brief.maxstring = 80
 _brief.maxlist = _brief.maxtuple = 20
 
 
-def make_dataset(
-    name: str,
-    train: Split,
-    test: Split,
-    class_names: tuple[str, ...],
+def part_of(
+    whole: Dataset,
     validation_fraction: float = 0.0,
+    num_train: int | None = None,
+    num_test: int | None = None,
 ) -> Dataset:
-    """Puts a source's splits together; holds a part of the training split out if asked to.
+    """A data set with fewer images, or with a part of its training split held out.
 
     The part held out is stratified by class and always the same, whatever the run's seed, so
     that runs compare.
 
+    Args:
+      whole: with its own test split.
+      validation_fraction: part of the training split to hold out and report on, 0 for none.
+      num_train, num_test: how many images of a split to use, the first ones; all when None.
+
     Raises:
-      InputError: the fraction leaves a split empty.
+      InputError: there are fewer images, or the fraction leaves a split empty.
     """
-    held_out, held_out_name = test, "test"
+    name = whole.name
+    train = _first(whole.train, num_train, "dataset.num_train", "training", name)
+    held_out = _first(whole.held_out, num_test, "dataset.num_test", "test", name)
+    held_out_name = whole.held_out_name
     if validation_fraction:
         chosen = _stratified_choice(train.labels, validation_fraction)
         if not 0 < chosen.sum() < len(train):
@@ -144,8 +219,17 @@ def make_dataset(
             )
         held_out, held_out_name = train.take(chosen), "validation"
         train = train.take(~chosen)
-    mean, std = channel_statistics(train.images)
-    return Dataset(name, train, held_out, held_out_name, class_names, mean, std)
+    return Dataset(train, held_out, whole.class_names, name, held_out_name)
+
+
+def _first(split, count, field, kind, name):
+    if count is None:
+        return split
+    if count > len(split):
+        raise InputError(
+            f"{field} is {count}; allowed: up to {len(split)}, the {kind} images of {name!r}"
+        )
+    return split.take(np.arange(count))
 
 
 def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ from etils import epath
 from rir_jax import files
 from rir_jax.config import FIELDS
 from rir_jax.data import cache
-from rir_jax.data.dataset import Dataset, Split, check_split, make_dataset
+from rir_jax.data.dataset import Dataset, Split, part_of
 from rir_jax.data.images import check_channels, decode_image
 from rir_jax.errors import InputError, RunError
 
@@ -24,9 +24,30 @@ DEFAULT_DATA_DIR = "~/tensorflow_datasets"
 _BATCH = 4096  # read at once: item by item costs several times as much
 
 
-def load_for(config: ml_collections.ConfigDict) -> Dataset:
-    """The data set of a run's config; see `load`."""
-    return load(**config.dataset)
+def load_for(
+    config: ml_collections.ConfigDict, given: Dataset | None = None, data_dir: str | None = None
+) -> Dataset:
+    """The data set of a run's config, in the part that it asks for; see `load`.
+
+    Args:
+      config: of the run.
+      given: the whole data set, if the run is of arrays.
+      data_dir: in place of the config's.
+
+    Raises:
+      InputError: as `load`, or the data set is not the one whose digest the config has.
+    """
+    fields = config.dataset.to_dict()
+    digest, data_dir = fields.pop("digest"), data_dir or fields["data_dir"]
+    if digest != (given and given.digest):
+        found = "none were given" if given is None else f"those given have {given.digest!r}"
+        raise InputError(
+            f"dataset.digest is {digest!r}, and {found}; allowed: the arrays that the run was "
+            "started with, as dataset=, or another workdir"
+        )
+    if given is None:
+        return load(**{**fields, "data_dir": data_dir})
+    return part_of(given, fields["validation_fraction"], fields["num_train"], fields["num_test"])
 
 
 def load(
@@ -53,26 +74,8 @@ def load(
     """
     read = _digits if name == "digits" else functools.partial(_tfds, name, data_dir)
     train, test, class_names = read()
-    for split, kind in ((train, "train"), (test, "test")):
-        check_split(split, class_names, f"{kind!r} of dataset {name!r}")
-    if train.images.shape[1:] != test.images.shape[1:]:
-        raise InputError(
-            f"dataset {name!r} has images {train.images.shape[1:]} in 'train' and "
-            f"{test.images.shape[1:]} in 'test'; allowed: one shape"
-        )
-    train = _first(train, num_train, "dataset.num_train", "training", name)
-    test = _first(test, num_test, "dataset.num_test", "test", name)
-    return make_dataset(name, train, test, class_names, validation_fraction)
-
-
-def _first(split, count, field, kind, name):
-    if count is None:
-        return split
-    if count > len(split):
-        raise InputError(
-            f"{field} is {count}; allowed: up to {len(split)}, the {kind} images of {name!r}"
-        )
-    return split.take(np.arange(count))
+    whole = Dataset(train, test, class_names, name)
+    return part_of(whole, validation_fraction, num_train, num_test)
 
 
 def _digits():

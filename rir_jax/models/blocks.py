@@ -22,7 +22,7 @@ class ResidualBlock(nn.Module):
     Attributes:
       features: output channels, both streams together.
       layers: how many layers there are in the block.
-      conv: ``(features, stride=, name=)`` to the convolution of a layer.
+      conv: ``(features, strides=, name=)`` to the convolution of a layer.
       projection: the same, for the 1x1 convolution of a projected outer shortcut.
       norm: ``(name=)`` to a batch norm.
       stride: of the block.
@@ -51,7 +51,7 @@ class ResidualBlock(nn.Module):
         for layer in range(1, self.layers + 1):
             stride = self.stride if layer == strided else 1
             joins = self.outer_shortcut if layer == self.layers else "none"
-            x = self.conv(self.features, stride=stride, name=f"conv{layer}")(x)
+            x = self.conv(self.features, strides=stride, name=f"conv{layer}")(x)
             if joins == "pre_norm":
                 x = x + skip
             x = self.norm(name=f"norm{layer}")(x)
@@ -69,6 +69,6 @@ class ResidualBlock(nn.Module):
             width_in, width_out = streams.stream_width(width_in), streams.stream_width(width_out)
         changes = self.stride != 1 or width_in != width_out
         if self.shortcut == "projection" and changes:
-            project = self.projection(width_out, stride=self.stride, name="projection")
+            project = self.projection(width_out, strides=self.stride, name="projection")
             return streams.padded_shortcut(project(x[..., :width_in]), self.features)
         return streams.padded_shortcut(x, self.features, self.stride, channels=width_in)

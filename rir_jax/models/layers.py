@@ -11,19 +11,25 @@ alone. The shortcut is added to it on application, so that weight decay on the s
 is the paper's L2 penalty, with the identity taken off.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
+from flax.linen.linear import canonicalize_padding
 
 from rir_jax.models import streams
 from rir_jax.ops.convolution import convolve
 
 SHORTCUTS = ("zero_pad", "projection")
 
-msr = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-"""MSR (He et al.) initialization, ``(key, shape, dtype) -> array``: N(0, 2 / fan_in)."""
+
+def msr(key: jax.Array, shape: Sequence[int], dtype=jnp.float32) -> jax.Array:
+    """MSR (He et al.) initialization: N(0, 2 / fan_in)."""
+    return nn.initializers.variance_scaling(2.0, "fan_in", "normal")(key, shape, dtype)
+
 
 INITIALIZERS = {"msr": msr, "glorot": nn.initializers.glorot_normal()}
 """Of kernels, by the names that configs use."""
@@ -45,13 +51,22 @@ def _relu_jvp(primals, tangents):
     return y, jnp.where(y > 0, tangents[0], 0)
 
 
-def resnet_init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+def resnet_init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
     """ResNet Init (paper, section 3): MSR plus a partial identity, as an initializer.
 
-    For ordinary layers over ``[r; t]``: ``nn.Conv(64, (3, 3), kernel_init=resnet_init)`` starts
-    out as a generalized layer, at no cost in computation or parameters. It needs ``shape`` =
-    ``(*spatial, in, out)`` with odd spatial sizes and even ``in`` <= ``out``. (Weight decay would
-    pull this shortcut to zero: `GeneralizedConv` keeps it out of the parameter.)
+    An ordinary layer over ``[r; t]`` with it starts out as a generalized layer, at no cost in
+    computation or parameters. (Weight decay would pull this shortcut to zero: `GeneralizedConv`
+    keeps it out of the parameter.)
+
+    ``nn.Dense(64, kernel_init=resnet_init)`` needs nothing else. ``nn.Conv`` needs padding by half
+    of its kernel on every side: Flax's default, "SAME", pads one side alone at stride 2, and the
+    shortcut then reads beside its pixels. It needs no bias where batch norm follows, and with
+    one is ``GeneralizedConv(use_bias=True)``. `resnet_init_conv` makes such an ``nn.Conv``.
+
+    Args:
+      key: of the random numbers.
+      shape: ``(*spatial, in, out)`` with odd spatial sizes and even ``in`` <= ``out``.
+      dtype: of the result.
 
     Raises:
       ValueError: a shape without two streams, with narrowing ones, or without a centre.
@@ -60,48 +75,109 @@ def resnet_init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> ja
     >>> kernel.shape
     (3, 3, 4, 4)
     """
-    identity = streams.partial_identity(shape, dtype)
+    identity = streams.partial_identity(tuple(shape), dtype)
     return identity + msr(key, shape, dtype)
 
 
+def resnet_init_conv(
+    features: int,
+    kernel_size: int | Sequence[int] = 3,
+    strides: int | Sequence[int] = 1,
+    use_bias: bool = False,
+    **fields: Any,
+) -> nn.Conv:
+    """An ``nn.Conv`` that starts out as ``GeneralizedConv(features, kernel_size, strides)``.
+
+    It has `resnet_init`, the padding that this takes, and a bias only if asked for one.
+
+    Args:
+      features, kernel_size, strides, use_bias: as in `GeneralizedConv`.
+      **fields: others that both layers have, such as ``dtype`` and ``name``.
+
+    Raises:
+      ValueError, TypeError: as `GeneralizedConv`.
+
+    >>> conv = resnet_init_conv(8, strides=2)
+    >>> conv.padding
+    ((1, 1), (1, 1))
+    >>> conv.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 4)))[0].shape
+    (1, 3, 3, 8)
+    """
+    checked = GeneralizedConv(features, kernel_size, strides, parent=None, **fields)
+    return nn.Conv(
+        features,
+        checked.window,
+        checked.steps,
+        use_bias=use_bias,
+        kernel_init=resnet_init,
+        **{**fields, "padding": checked.pads},
+    )
+
+
 class Conv(nn.Module):
-    """A convolution with symmetric padding: ``[N, H, W, C]`` to ``[N, H / s, W / s, features]``.
+    """A convolution with symmetric padding, ``[..., H, W, C]`` to ``[..., H', W', features]``.
+
+    ``H'`` is ``H / stride``, rounded up. There may be any number of batch axes, or none.
+
+    It takes what ``nn.Conv`` takes, but nothing that would tear a shortcut from the pixels and
+    channels that it joins: dilations, groups, masks and other paddings are unknown to it.
 
     Attributes:
       features: output channels.
-      kernel_size: odd, the same for both axes.
-      stride: of both axes.
-      use_bias: whether a bias is added.
-      dtype: type of the computation.
+      kernel_size: odd: a number for 2 spatial axes, or one for each of 1 to 3 axes.
+      strides: a number for all spatial axes, or one for each.
+      padding: half of the kernel on every side. It may be left out, or given as ``nn.Conv`` has it;
+        "SAME" means this at stride 1 alone.
+      use_bias: whether a bias is added. (``nn.Conv`` has one unless told otherwise.)
+      dtype: type of the computation; None: that of the input and the parameters together.
       param_dtype: type of the parameters.
-      kernel_init: ``(key, shape, dtype) -> kernel [k, k, C, features]``.
+      precision: of the products, see ``jax.lax.Precision``; None: as fast as the device has them.
+      kernel_init: ``(key, shape, dtype) -> kernel [*kernel_size, C, features]``.
+      bias_init: ``(key, shape, dtype) -> bias [features]``.
+      promote_dtype: ``(x, kernel, bias, dtype=)`` to the three in the type of the computation.
 
     Raises:
       ValueError: on construction, a field that is out of range; on application, an input that
-        is not ``[N, H, W, C]``.
-      TypeError: on application, an input that is not floating.
+        is not ``[..., H, W, C]``.
+      TypeError: on construction, an unknown field; on application, an input that is not floating.
     """
 
     features: int
-    kernel_size: int = 3
-    stride: int = 1
+    kernel_size: int | Sequence[int] = 3
+    strides: int | Sequence[int] | None = 1
+    padding: Any = None
     use_bias: bool = False
-    dtype: Any = jnp.float32
+    dtype: Any = None
     param_dtype: Any = jnp.float32
-    kernel_init: Any = msr
+    precision: Any = None
+    kernel_init: Callable[..., jax.Array] = msr
+    bias_init: Callable[..., jax.Array] = nn.initializers.zeros
+    promote_dtype: Callable[..., Any] = promote_dtype
 
     def __post_init__(self):
-        for field in ("features", "kernel_size", "stride"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{field} is {value!r}; allowed: a whole number of 1 or more")
-        if self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size is {self.kernel_size}; allowed: odd (it has a centre)")
+        _check_conv(self)
         super().__post_init__()
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """The kernel's size on each spatial axis."""
+        return _by_axis(self.kernel_size, 2)
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The stride on each spatial axis."""
+        return _by_axis(self.strides or 1, len(self.window))
+
+    @property
+    def pads(self) -> tuple[tuple[int, int], ...]:
+        """The zeros before and after each spatial axis."""
+        return tuple((size // 2, size // 2) for size in self.window)
 
     def check_input(self, x: jax.Array) -> None:
         """Refuses an input that the layer cannot take, before anything is computed."""
-        _check_input(self, x, "[N, H, W, C]", x.ndim == 4)
+        axes = _AXES[-len(self.window) :]
+        what = f"[..., {', '.join(axes)}, C]"
+        _check_input(self, x, what, x.ndim > len(axes) and 0 not in x.shape[-len(axes) - 1 :])
 
     def applied_kernel(self, kernel: jax.Array) -> jax.Array:
         """The kernel that is convolved with, from the stored one."""
@@ -110,21 +186,39 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         self.check_input(x)
-        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        shape = (*self.window, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        kernel = self.applied_kernel(kernel).astype(self.dtype)
-        y = convolve(x.astype(self.dtype), kernel, self.stride)
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
-            y = y + bias.astype(self.dtype)
-        return y
+        kernel = self.applied_kernel(kernel)
+        x, kernel, bias = self.promote_dtype(x, kernel, _bias_of(self), dtype=self.dtype)
+        y = self._convolve(x, kernel)
+        return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+
+    def _convolve(self, x, kernel):
+        axes = len(self.window)
+        batch = x.shape[: -axes - 1]
+        images = x if len(batch) == 1 else x.reshape(-1, *x.shape[-axes - 1 :])
+        if axes == 2 and len(set(self.steps)) == 1 and self.precision is None:
+            y = convolve(images, kernel, self.steps[0])
+        else:
+            names = _AXES[-axes:]
+            numbers = (f"N{names}C", f"{names}IO", f"N{names}C")
+            y = jax.lax.conv_general_dilated(
+                images,
+                kernel,
+                self.steps,
+                self.pads,
+                dimension_numbers=numbers,
+                precision=self.precision,
+            )
+        return y if len(batch) == 1 else y.reshape(*batch, *y.shape[1:])
 
 
 class GeneralizedConv(Conv):
     """The generalized residual layer (Eq. 1 and 2, before sigma) as one convolution.
 
     Input and output hold both streams, ``[r; t]``, on the channel axis. The shortcut of the
-    residual stream costs no extra convolution: it is part of the applied kernel.
+    residual stream costs no extra convolution: it is part of the applied kernel. It takes the place
+    of an ``nn.Conv`` and has its fields, but for those that `Conv` does without.
 
     Attributes:
       shortcut: "zero_pad", the identity with zeros for new channels, or "projection", a learnt
@@ -136,7 +230,7 @@ class GeneralizedConv(Conv):
         zero-padded shortcut can take in.
       TypeError: as `Conv`.
 
-    >>> layer = GeneralizedConv(8, stride=2)
+    >>> layer = GeneralizedConv(8, strides=2)
     >>> y, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 4)))
     >>> y.shape
     (1, 3, 3, 8)
@@ -153,19 +247,20 @@ class GeneralizedConv(Conv):
         _check_streams(self, x)
 
     def applied_kernel(self, kernel: jax.Array) -> jax.Array:
-        return kernel + _shortcut_kernel(self, kernel, self.stride)
+        return kernel + _shortcut_kernel(self, kernel, max(self.steps))
 
 
 class GeneralizedDense(nn.Module):
     """The generalized residual layer for fully connected networks, before sigma.
 
-    ``[..., in]`` to ``[..., features]``, both of them two streams ``[r; t]``.
+    ``[..., in]`` to ``[..., features]``, both of them two streams ``[r; t]``. It takes the place of
+    an ``nn.Dense`` and has its fields, but for ``dot_general``.
 
     Attributes:
       features: outputs, both streams together.
       use_bias: whether a bias is added.
+      dtype, param_dtype, precision, kernel_init, bias_init, promote_dtype: as in `Conv`.
       shortcut: as in `GeneralizedConv`.
-      dtype, param_dtype, kernel_init: as in `Conv`.
 
     Raises:
       ValueError, TypeError: as `GeneralizedConv`.
@@ -177,10 +272,13 @@ class GeneralizedDense(nn.Module):
 
     features: int
     use_bias: bool = True
-    shortcut: str = "zero_pad"
-    dtype: Any = jnp.float32
+    dtype: Any = None
     param_dtype: Any = jnp.float32
-    kernel_init: Any = msr
+    precision: Any = None
+    kernel_init: Callable[..., jax.Array] = msr
+    bias_init: Callable[..., jax.Array] = nn.initializers.zeros
+    promote_dtype: Callable[..., Any] = promote_dtype
+    shortcut: str = "zero_pad"
 
     def __post_init__(self):
         _check_generalized(self)
@@ -193,11 +291,15 @@ class GeneralizedDense(nn.Module):
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         kernel = kernel + _shortcut_kernel(self, kernel)
-        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
-            y = y + bias.astype(self.dtype)
-        return y
+        x, kernel, bias = self.promote_dtype(x, kernel, _bias_of(self), dtype=self.dtype)
+        y = jnp.matmul(x, kernel, precision=self.precision)
+        return y if bias is None else y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+
+
+def _bias_of(layer):
+    if not layer.use_bias:
+        return None
+    return layer.param("bias", layer.bias_init, (layer.features,), layer.param_dtype)
 
 
 def _shortcut_kernel(layer, kernel, stride=1):
@@ -208,6 +310,55 @@ def _shortcut_kernel(layer, kernel, stride=1):
     shape = (width_in, width_out)
     projection = layer.param("projection", layer.kernel_init, shape, layer.param_dtype)
     return streams.shortcut_kernel(kernel, projection)
+
+
+_AXES = "DHW"  # spatial axes: a layer with fewer has the last ones
+
+
+def _by_axis(value, axes):
+    return (value,) * axes if isinstance(value, int) else tuple(value)
+
+
+def _check_conv(layer):
+    if not _positive(layer.features):
+        _refuse(layer, "features", "a whole number of 1 or more")
+    for field in ("kernel_size", "strides"):
+        value = getattr(layer, field)
+        optional = value is None and field == "strides"
+        numbers = value if isinstance(value, list | tuple) else (value,)
+        if not optional and not (numbers and all(map(_positive, numbers))):
+            _refuse(layer, field, "a whole number of 1 or more, or one for each spatial axis")
+    window, steps = layer.window, layer.steps
+    if len(window) > len(_AXES) or not all(size % 2 for size in window):
+        _refuse(layer, "kernel_size", "odd, for 1 to 3 spatial axes (a kernel has a centre)")
+    if len(steps) != len(window):
+        _refuse(layer, "strides", f"one number, or {len(window)} as kernel_size has")
+    _check_padding(layer)
+
+
+def _check_padding(layer):
+    padding = layer.padding
+    if padding is None or (padding == "SAME" and max(layer.steps) == 1):
+        return
+    try:
+        same = tuple(canonicalize_padding(padding, len(layer.window))) == layer.pads
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        _refuse(
+            layer,
+            "padding",
+            f"{layer.pads}, half of the kernel on every side; left out, it is that (at a stride "
+            '"SAME" pads one side alone, which tears the shortcut from its pixels)',
+        )
+
+
+def _positive(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _refuse(layer, field, allowed):
+    raise ValueError(f"{field} is {getattr(layer, field)!r}; allowed: {allowed}")
 
 
 def _check_generalized(layer):

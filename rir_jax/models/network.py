@@ -1,6 +1,6 @@
 """One network for the four families: a stem, three stages of residual blocks, a head."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -82,9 +82,15 @@ class Network(nn.Module):
         _check_fields(self)
         super().__post_init__()
 
-    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Images ``[N, H, W, C]`` to logits ``[N, num_classes]``."""
-        return self._run(images, train)["logits"]
+    def __call__(
+        self, images: jax.Array, train: bool = False, frozen: Collection[str] = ()
+    ) -> jax.Array:
+        """Images ``[N, H, W, C]`` to logits ``[N, num_classes]``.
+
+        With ``train=True``, the parts in ``frozen`` ("stem", "stage1", ...) still normalize with
+        their running statistics, and leave those as they are.
+        """
+        return self._run(images, train, frozen)["logits"]
 
     def features(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Images ``[N, H, W, C]`` to what the classes are computed from, ``[N, widths[-1]]``.
@@ -109,14 +115,15 @@ class Network(nn.Module):
         return {name: x for name, x in outputs.items() if name not in ("features", "logits")}
 
     @nn.compact
-    def _run(self, images, train):
+    def _run(self, images, train, frozen=()):
         """All outputs by name, in their order; what is not used is not computed under `jax.jit`."""
         check_images(self, images)
-        parts = self._parts(train)
+        parts = self._parts(train and "stem" not in frozen)
         x = parts.conv(self.stem_width, name="stem_conv")(images)
         x = relu(parts.norm(name="stem_norm")(x))
         outputs = {"stem": x}
         for stage, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True), 1):
+            parts = self._parts(train and f"stage{stage}" not in frozen)
             for block in range(1, blocks + 1):
                 x = parts.block(
                     width,
@@ -134,7 +141,8 @@ class Network(nn.Module):
             outputs[f"stage{stage}"] = x
         wide = jnp.promote_types(self.dtype, jnp.float32)
         features = jnp.mean(x, axis=(1, 2), dtype=wide)
-        return outputs | {"features": features, "logits": self._head(x, features, parts, wide)}
+        head = self._head(x, features, self._parts(train), wide)
+        return outputs | {"features": features, "logits": head}
 
     def _head(self, x, features, parts, wide):
         if self.head == "dense":
@@ -172,7 +180,7 @@ class Parts(NamedTuple):
 
     Attributes:
       conv: ``(features, kernel_size=)`` to an ordinary convolution, for stem and projections.
-      layer: ``(features, stride=)`` to the convolution of a layer in a block.
+      layer: ``(features, strides=)`` to the convolution of a layer in a block.
       head_conv: as ``conv``, for the head.
       norm: ``()`` to a batch norm.
       block: a `ResidualBlock` or one like it.
@@ -183,6 +191,15 @@ class Parts(NamedTuple):
     head_conv: Callable[..., Any]
     norm: Callable[..., Any]
     block: Callable[..., Any]
+
+
+def part_of(module: str) -> str:
+    """The part of a network that one of its modules belongs to: "stem", "stage1", ..., "head".
+
+    >>> part_of("stage1_block2")
+    'stage1'
+    """
+    return module.partition("_")[0]
 
 
 def shortcuts(network: Network, params: Any) -> Any:

@@ -69,7 +69,7 @@ class Member:
         checkpoints = Checkpoints(folder / "checkpoints", setup.config.checkpoint.keep)
         lasting = _lasting_notes(setup, seed)
         state, notes = _read(checkpoints, lasting, setup, folder) or _start(
-            checkpoints, lasting, setup.engine, folder
+            checkpoints, lasting, setup, folder
         )
         if is_main_process():
             folder.write_config(lasting["config"])
@@ -113,7 +113,10 @@ class Member:
         epoch = -(-step // self._per_epoch)
         fixed = {"step": step, "epoch": epoch, "split": split}
         rate = None if rate is None else round(rate, 1)
-        self._log.write({**fixed, **values, **more, "images_per_second": rate})
+        record = {**fixed, **values, **more, "images_per_second": rate}
+        self._log.write(record)
+        if self._setup.on_record is not None and is_main_process():
+            self._setup.on_record({"seed": self.seed, **record})
 
     def checkpoint(self, state: TrainState, clock: dict[str, float]) -> None:
         """Flushes the log, then saves: a checkpoint's steps are in the log, too.
@@ -197,13 +200,13 @@ def _read(checkpoints, lasting, setup, folder):
     return restored
 
 
-def _start(checkpoints, lasting, engine, folder):
+def _start(checkpoints, lasting, setup, folder):
     if read_metrics(folder):
         raise RunError(
             f"workdir {folder.path} has metrics but no checkpoint; put its "
             "checkpoints back, or move it away to start over"
         )
-    state = engine.init(lasting["config"]["seed"])
+    state = setup.first_state(lasting["config"]["seed"])
     notes = lasting | {"records": [], "open_interval": None, "clock": {}}
     checkpoints.save(state, notes)
     checkpoints.wait()

@@ -8,7 +8,7 @@ import jax
 from etils import epath
 
 from rir_jax.data import sources
-from rir_jax.data.dataset import Split
+from rir_jax.data.dataset import Dataset, Split
 from rir_jax.devices.mesh import create_mesh, replicate
 from rir_jax.errors import InputError
 from rir_jax.models.network import Network
@@ -30,6 +30,7 @@ def evaluate(
     data_dir: str | None = None,
     pictures: bool = False,
     batch_size: int | None = None,
+    dataset: Dataset | None = None,
 ) -> dict[str, Any]:
     """Exact accuracy and loss of a run's network on the very split that it reports on.
 
@@ -39,6 +40,7 @@ def evaluate(
       pictures: whether to draw confusion.png and mistakes.png into the workdir, which takes a
         second pass over the split. A picture that cannot be drawn is warned of.
       batch_size: images at once; the run's eval.batch_size when None.
+      dataset: what `rir_jax.train_and_evaluate` was given, if it was given one.
 
     Returns:
       "split", "accuracy" (0 to 1), "num_correct", "loss", "num_examples", "step", "model" and
@@ -50,8 +52,7 @@ def evaluate(
     """
     model, variables, info = load(workdir)
     config: Any = info.config  # a run has one
-    fields = {**config.dataset, "data_dir": data_dir or config.dataset.data_dir}
-    dataset = sources.load(**fields)
+    dataset = sources.load_for(config, dataset, data_dir)
     known = {name: getattr(info, name) for name in ("image_shape", "class_names", "mean", "std")}
     dataset.check_same(known, f"the network in {workdir}")
     batch_size = batch_size or config.eval.batch_size

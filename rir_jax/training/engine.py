@@ -46,6 +46,7 @@ class Engine:
         seeds that share a group go through batched kernels, which sum in another order.
       label_smoothing: of the training loss.
       average_decay: of the average of the variables over steps that is evaluated; 0 for none.
+      frozen: parts of the network that are not trained.
     """
 
     model: nn.Module
@@ -54,6 +55,7 @@ class Engine:
     num_seeds: int = 1
     label_smoothing: float = 0.0
     average_decay: float = 0.0
+    frozen: tuple[str, ...] = ()
 
     @property
     def mesh(self) -> jax.sharding.Mesh:
@@ -137,6 +139,7 @@ class Engine:
             labels,
             self.label_smoothing,
             self.average_decay,
+            self.frozen,
         )
 
     def _steps(self, own, shared):

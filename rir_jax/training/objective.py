@@ -6,12 +6,14 @@ is the paper's penalty with the identity taken off. Its gradient is ``weight_dec
 the optimizer adds; the loss that is logged is the cross-entropy alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from rir_jax.models.network import part_of
 
 KERNELS = ("kernel", "projection")
 """Names of the parameters that the penalty is on: not biases, not batch norm."""
@@ -84,6 +86,7 @@ def sgd(
     weight_decay: float,
     shortcuts: Callable[[Any], Any] | None = None,
     nesterov: bool = False,
+    frozen: Collection[str] = (),
 ) -> optax.GradientTransformation:
     """SGD with momentum on cross-entropy plus the L2 penalty (paper, section 4).
 
@@ -94,11 +97,21 @@ def sgd(
       shortcuts: to leave the identity in the penalty, as one should not: from the parameters to a
         tree of what is added to each on application (see `rir_jax.models.network.shortcuts`).
       nesterov: whether the momentum looks ahead.
+      frozen: parts of the network ("stem", "stage1", ...) that are neither trained nor decayed.
     """
     penalty = optax.add_decayed_weights(weight_decay, mask=penalized)
     if shortcuts is not None:
         penalty = optax.chain(penalty, _decay(weight_decay, shortcuts))
+    if frozen:
+        penalty = optax.chain(penalty, _hold(frozen))
     return optax.chain(penalty, optax.sgd(schedule, momentum, nesterov))
+
+
+def _hold(frozen):
+    def zero(path, update):
+        return jnp.zeros_like(update) if part_of(path[0].key) in frozen else update
+
+    return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(zero, updates))
 
 
 def _decay(weight_decay, shortcuts):

@@ -2,23 +2,27 @@
 
 import dataclasses
 import os
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rir_jax import config as configs
 from rir_jax.data import sources
 from rir_jax.data.dataset import Dataset
 from rir_jax.data.pipeline import Batches
-from rir_jax.devices.mesh import create_mesh, seeds_at_once
+from rir_jax.devices.mesh import create_mesh, replicate, seeds_at_once
 from rir_jax.errors import InputError
 from rir_jax.models.network import Network, shortcuts
 from rir_jax.models.zoo import create_model
 from rir_jax.training import objective
 from rir_jax.training.engine import Engine
+from rir_jax.training.step import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +34,17 @@ class Setup:
       dataset: in the host's memory.
       engine: the compiled programs, over the run's mesh.
       schedule: step to learning rate.
+      on_record: called with each record of the metrics.
+      start: trained weights and statistics to start from, by name ("params/stem_conv/kernel", ...);
+        what is not among them starts anew.
     """
 
     config: ml_collections.ConfigDict
     dataset: Dataset
     engine: Engine
     schedule: Any
+    on_record: Callable[[dict[str, Any]], None] | None = None
+    start: Mapping[str, np.ndarray] | None = None
 
     def for_seeds(self, count: int) -> "Setup":
         """The same with an engine that trains ``count`` seeds at once."""
@@ -45,6 +54,26 @@ class Setup:
         batches = dataclasses.replace(self.engine.batches, mesh=mesh)
         engine = dataclasses.replace(self.engine, batches=batches, num_seeds=count)
         return dataclasses.replace(self, engine=engine)
+
+    def first_state(self, seed: int) -> TrainState:
+        """The state of a seed that training begins with, on every device of the mesh.
+
+        Raises:
+          InputError: it is to start from trained weights, and there are none.
+        """
+        state, init = self.engine.init(seed), self.config.init
+        if self.start is None:
+            if init.digest is not None:
+                raise InputError(
+                    f"init.weights is {init.weights!r}, which cannot be read any more, and the run "
+                    "has no checkpoint yet; allowed: the weights that it was started with, or "
+                    "another workdir"
+                )
+            return state
+        fresh = flatten_dict(state.variables, sep="/")
+        taken = {name: array.astype(fresh[name].dtype) for name, array in self.start.items()}
+        started = unflatten_dict(fresh | replicate(taken, self.engine.mesh), sep="/")
+        return state.replace(**started, average=None if state.average is None else started)
 
     @property
     def total_steps(self) -> int:
@@ -84,6 +113,7 @@ def build_optimizer(config: ml_collections.ConfigDict, model: Network, steps_per
         config.optimizer.weight_decay,
         shortcuts=partial(shortcuts, model) if config.optimizer.decay_identity else None,
         nesterov=config.optimizer.nesterov,
+        frozen=config.init.freeze,
     )
     return optimizer, schedule
 
@@ -114,15 +144,17 @@ def build_engine(
         num_seeds=num_seeds,
         label_smoothing=config.train.label_smoothing,
         average_decay=config.train.average_decay,
+        frozen=config.init.freeze,
     )
     return engine, schedule
 
 
-def build(config: ml_collections.ConfigDict) -> Setup:
+def build(config: ml_collections.ConfigDict, dataset: Dataset | None = None) -> Setup:
     """Loads the data and makes the network and its programs.
 
     Args:
       config: validated.
+      dataset: the whole data set, if the config is of arrays.
 
     Raises:
       InputError: a field that does not fit the data or the devices.
@@ -130,7 +162,7 @@ def build(config: ml_collections.ConfigDict) -> Setup:
     batch_size, data = config.train.batch_size, config.mesh.data
     at_once = config.mesh.seed or seeds_at_once(config.num_seeds, batch_size, data)
     mesh = create_mesh(batch_size, data, num_seeds=at_once)
-    dataset = sources.load_for(config)
+    dataset = sources.load_for(config, dataset)
     check_fits(config, len(dataset.train), dataset.image_shape)
     memory = memory_of(jax.local_devices()[0]) // (at_once // mesh.shape["seed"])
     check_memory(config, dataset.image_shape, mesh.shape["data"], memory)

@@ -1,5 +1,6 @@
 """One training step and the state that it carries: pure functions, to call from anywhere."""
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -43,11 +44,26 @@ class TrainState(flax.struct.PyTreeNode):
 def create_train_state(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    seed,
-    image_shape,
+    seed: Any,
+    image_shape: tuple[int, int, int],
     averaged: bool = False,
 ) -> TrainState:
-    """A fresh state; ``image_shape`` is ``(H, W, C)``. Traceable."""
+    """A fresh state. Traceable.
+
+    Args:
+      model: a network of this package, or a linen module like it: with "batch_stats", called as
+        ``model(images, train=)``.
+      optimizer: of its parameters.
+      seed: a whole number, or an array of one.
+      image_shape: ``(H, W, C)``.
+      averaged: whether an average of the variables over steps is kept.
+
+    >>> import rir_jax
+    >>> model = rir_jax.create_model("rir32", blocks=(1, 1, 1))
+    >>> state = rir_jax.create_train_state(model, optax.sgd(0.1), 0, (8, 8, 3))
+    >>> int(state.step)
+    0
+    """
     images = jnp.zeros((1, *image_shape), model.dtype)
     variables = model.init(jax.random.key(seed), images)
     params = variables["params"]
@@ -74,6 +90,7 @@ def train_step(
     labels: jax.Array,
     label_smoothing: float = 0.0,
     average_decay: float = 0.0,
+    frozen: Collection[str] = (),
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """One step of SGD on one batch.
 
@@ -85,6 +102,8 @@ def train_step(
       labels: int ``[N]``, or probabilities ``[N, classes]``.
       label_smoothing: of the loss; see `rir_jax.training.objective.cross_entropy`.
       average_decay: of a moving average over steps, where the state has one.
+      frozen: parts of a network of this package whose batch norms are in inference. (That their
+        parameters stay is the optimizer's part, see `rir_jax.training.objective.sgd`.)
 
     Returns:
       The state after the step, and of the batch, before the update: "loss" (mean cross-entropy)
@@ -93,7 +112,8 @@ def train_step(
 
     def loss_of(params):
         variables = {"params": params, "batch_stats": state.batch_stats}
-        logits, updates = model.apply(variables, images, train=True, mutable=["batch_stats"])
+        how = {"train": True, "frozen": frozen} if frozen else {"train": True}
+        logits, updates = model.apply(variables, images, mutable=["batch_stats"], **how)
         losses = cross_entropy(logits, labels, label_smoothing)
         return losses.mean(), (logits, updates["batch_stats"])
 

@@ -116,7 +116,7 @@ def test_one_convolution_is_the_four_of_the_paper(shortcut, stride, train, data,
 @pytest.mark.parametrize("size", [4, 5])
 def test_same_padding_breaks_the_shortcut_at_stride_2_on_even_sizes(size):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, size, size, 4)))
-    layer = GeneralizedConv(4, stride=2, kernel_init=nn.initializers.zeros, **DOUBLE)
+    layer = GeneralizedConv(4, strides=2, kernel_init=nn.initializers.zeros, **DOUBLE)
     variables = layer.init(jax.random.key(0), x)
     same = nn.Conv(4, (3, 3), strides=2, padding="SAME", use_bias=False, **DOUBLE)
     applied = layer.applied_kernel(variables["params"]["kernel"])

@@ -17,7 +17,7 @@ from tests.proofs import FAST_COMPILE, distance, random_variables
 pytestmark = pytest.mark.usefixtures("float64")
 
 DOUBLE = {"dtype": jnp.float64, "param_dtype": jnp.float64}
-LAYERS = [partial(GeneralizedConv, stride=2, **DOUBLE), partial(GeneralizedDense, **DOUBLE)]
+LAYERS = [partial(GeneralizedConv, strides=2, **DOUBLE), partial(GeneralizedDense, **DOUBLE)]
 EXACT = 1e-12
 
 
@@ -106,7 +106,7 @@ def test_layers_without_batch_norm_are_a_resnet_block_of_any_depth(layer, depth)
         for number, kernel in enumerate(relations.resnet_block(*kernels)):
             module = layer(2 * kernels[number].shape[-1])
             if number > 0 and x.ndim == 4:
-                module = module.clone(stride=1)
+                module = module.clone(strides=1)
             params = {"kernel": kernel}
             if x.ndim == 2:
                 params["bias"] = jnp.zeros(kernel.shape[-1])

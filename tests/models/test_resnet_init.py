@@ -26,9 +26,19 @@ PAIRS = {
         GeneralizedConv(6, **DOUBLE),
         (2, 5, 4, 4),
     ),
+    "one call": (
+        rir_jax.resnet_init_conv(6, **DOUBLE),
+        GeneralizedConv(6, **DOUBLE),
+        (2, 4, 5, 4),
+    ),
+    "one call, strided": (
+        rir_jax.resnet_init_conv(6, (3, 5), strides=(2, 1), use_bias=True, **DOUBLE),
+        GeneralizedConv(6, (3, 5), strides=(2, 1), use_bias=True, **DOUBLE),
+        (2, 4, 6, 4),
+    ),
     "strided conv": (
         CONV(6, strides=2, kernel_init=rir_jax.resnet_init),
-        GeneralizedConv(6, stride=2, **DOUBLE),
+        GeneralizedConv(6, strides=2, **DOUBLE),
         (2, 4, 5, 4),
     ),
     "dense": (
@@ -108,8 +118,10 @@ def test_weight_decay_alone_drives_an_ordinary_layers_shortcut_to_zero(name):
     key = jax.random.key(0)
     after = {"params": decayed(ordinary.init(key, x)["params"])}
     general_after = {"params": decayed(generalized.init(key, x)["params"])}
-    stride = 2 if name == "strided conv" else 1
-    residual = x[:, ::stride, ::stride, :2] if x.ndim == 4 else x[:, :2]
+    residual = x[..., :2]
+    if x.ndim == 4:
+        down, across = generalized.steps
+        residual = residual[:, ::down, ::across]
     assert float(jnp.abs(ordinary.apply(after, x)).max()) < 1e-6
     kept = generalized.apply(general_after, x)
     assert distance(kept[..., :2], residual) < 1e-6

@@ -109,7 +109,7 @@ def train(pairs) -> str:
     Raises:
       Exception: whatever comes neither from its input nor from its course.
     """
-    from rir_jax.runs.loop import train_and_evaluate
+    from rir_jax.loop import train_and_evaluate
 
     with tempfile.TemporaryDirectory() as folder:
         try:

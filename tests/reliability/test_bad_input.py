@@ -9,7 +9,7 @@ import pytest
 from rir_jax.data import sources
 from rir_jax.devices.mesh import create_mesh
 from rir_jax.errors import InputError
-from rir_jax.runs.loop import train_and_evaluate
+from rir_jax.loop import train_and_evaluate
 from rir_jax.runs.workdir import Workdir
 from rir_jax.training.setup import build_model, build_optimizer, check_fits, check_memory
 from tests.reliability import fuzz

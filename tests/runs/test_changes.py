@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import rir_jax
+from rir_jax import loop
 from rir_jax.data import dataset, sources
 from rir_jax.errors import InputError, RunError
 from rir_jax.pictures import attempt
-from rir_jax.runs import loop, member
+from rir_jax.runs import member
 from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.workdir import Workdir
 from rir_jax.trained import evaluation
@@ -51,7 +52,7 @@ def test_eval_batch_size_may_be_lowered_and_changes_no_parameter(tmp_path, stop_
 
 def _inverted(data):
     images = dataset.Split(255 - data.train.images, data.train.labels)
-    return dataset.make_dataset(data.name, images, data.held_out, data.class_names)
+    return dataset.Dataset(images, data.held_out, data.class_names, data.name)
 
 
 CHANGES = {

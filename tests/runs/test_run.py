@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import rir_jax
-from rir_jax.runs import loop
+from rir_jax import loop
 from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.workdir import Workdir
 from rir_jax.trained.evaluation import evaluate

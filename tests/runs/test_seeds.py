@@ -11,8 +11,8 @@ from rir_jax import config as configs
 from rir_jax.data.pipeline import device_arrays
 from rir_jax.devices.mesh import create_mesh
 from rir_jax.errors import InputError, RunError
+from rir_jax.loop import train_and_evaluate
 from rir_jax.runs import member, run
-from rir_jax.runs.loop import train_and_evaluate
 from rir_jax.runs.pace import Pace
 from rir_jax.training.setup import build
 from tools.harness import differences, state_of, steps_of, tiny_config

@@ -8,7 +8,7 @@ import pytest
 import rir_jax
 from rir_jax import config as configs
 from rir_jax.errors import InputError
-from rir_jax.runs.loop import train_and_evaluate
+from rir_jax.loop import train_and_evaluate
 from rir_jax.runs.pace import Pace
 from rir_jax.trained.evaluation import evaluate
 from rir_jax.training.setup import build

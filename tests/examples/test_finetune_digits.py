@@ -1,0 +1,24 @@
+"""The example of fine-tuning: it runs, resumes, and draws its figure."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "finetune_digits.py"
+
+
+def test_trained_weights_help_with_few_images(tmp_path):
+    example = runpy.run_path(str(EXAMPLE))
+    sizes = {"counts": (2,), "seeds": 1, "steps": 40, "source_epochs": 4}
+    results = example["run"](tmp_path, **sizes)
+    assert list(results) == ["from nothing", "from trained weights"]
+    [nothing], [weights] = (by_count[2] for by_count in results.values())
+    assert weights > nothing
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert example["run"](tmp_path, **sizes) == results
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    example["draw"](results, tmp_path / "finetune.png")
+    assert (tmp_path / "finetune.png").read_bytes().startswith(b"\x89PNG")
