@@ -11,6 +11,7 @@ alone. The shortcut is added to it on application, so that weight decay on the s
 is the paper's L2 penalty, with the identity taken off.
 """
 
+import operator
 from typing import Any
 
 import flax.linen as nn
@@ -18,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from rir_jax.models import streams
+from rir_jax.models.fields import make_plain
 from rir_jax.ops.convolution import convolve
 
 SHORTCUTS = ("zero_pad", "projection")
@@ -91,6 +93,7 @@ class Conv(nn.Module):
     kernel_init: Any = msr
 
     def __post_init__(self):
+        make_plain(self)
         for field in ("features", "kernel_size", "stride"):
             value = getattr(self, field)
             if not isinstance(value, int) or value < 1:
@@ -116,7 +119,7 @@ class Conv(nn.Module):
         y = convolve(x.astype(self.dtype), kernel, self.stride)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
-            y = y + bias.astype(self.dtype)
+            y = y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
         return y
 
 
@@ -145,6 +148,7 @@ class GeneralizedConv(Conv):
     shortcut: str = "zero_pad"
 
     def __post_init__(self):
+        make_plain(self)
         _check_generalized(self)
         super().__post_init__()
 
@@ -183,6 +187,7 @@ class GeneralizedDense(nn.Module):
     kernel_init: Any = msr
 
     def __post_init__(self):
+        make_plain(self)
         _check_generalized(self)
         super().__post_init__()
 
@@ -196,7 +201,7 @@ class GeneralizedDense(nn.Module):
         y = x.astype(self.dtype) @ kernel.astype(self.dtype)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,), self.param_dtype)
-            y = y + bias.astype(self.dtype)
+            y = y + bias.astype(self.dtype).reshape((1,) * (y.ndim - 1) + (-1,))
         return y
 
 
@@ -215,7 +220,7 @@ def _check_generalized(layer):
         allowed = ", ".join(map(repr, SHORTCUTS))
         raise ValueError(f"shortcut is {layer.shortcut!r}; allowed: {allowed}")
     try:
-        streams.stream_width(layer.features)
+        streams.stream_width(operator.index(layer.features))
     except (TypeError, ValueError):
         raise ValueError(
             f"features is {layer.features!r}; allowed: an even number of 2 or more, for a residual "
