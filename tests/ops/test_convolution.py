@@ -81,7 +81,10 @@ def test_centre_tap_reads_what_subsampling_reads():
     np.testing.assert_array_equal(same, x[:, 1::2, 1::2])
 
 
-@pytest.mark.parametrize(("height", "width", "size", "stride", "batch"), CASES[1::2])
+@pytest.mark.parametrize(
+    ("height", "width", "size", "stride", "batch"),
+    [CASES[1], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[3::2])],
+)
 def test_derivatives_of_both_modes_and_two_orders(height, width, size, stride, batch):
     with jax.enable_x64(True):
         x, kernel = _float64(batch, height, width, 2), _float64(size, size, 2, 3)
@@ -93,7 +96,7 @@ MAPPED = {"x": (0, None), "kernel": (None, 3), "both": (2, 0)}
 
 
 @pytest.mark.parametrize(("x_axis", "kernel_axis"), MAPPED.values(), ids=MAPPED)
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_mapped_over_either_array_or_both(x_axis, kernel_axis, stride):
     """The convolution, its gradients and their derivatives; and the gradients of the mapped."""
     with jax.enable_x64(True):
