@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+_FLAG = "jax_threefry_partitionable"
+
 
 def key(seed: Any) -> jax.Array:
     """The key of a seed, for JAX's own generator, Threefry. Traceable.
@@ -25,5 +27,5 @@ def signature() -> dict[str, Any]:
     return {
         "numbers": np.asarray(jax.random.bits(key(0), (2,), jnp.uint32)).tolist(),
         "jax": jax.__version__,
-        "jax_threefry_partitionable": jax.config.jax_threefry_partitionable,
+        _FLAG: getattr(jax.config, _FLAG),
     }
