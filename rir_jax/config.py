@@ -20,6 +20,7 @@ from ml_collections import config_dict
 
 from rir_jax.errors import InputError
 from rir_jax.models import network, zoo
+from rir_jax.models.fields import plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -309,8 +310,8 @@ def of_seed(config: ml_collections.ConfigDict, seed: int) -> ml_collections.Conf
 
 
 def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """``{"train.epochs": 82, ...}``, with None for what is unset."""
-    return flatten_dict(config.to_dict(), sep=".")
+    """``{"train.epochs": 82, ...}``, plain Python values, with None for what is unset."""
+    return {path: plain(value) for path, value in flatten_dict(config.to_dict(), sep=".").items()}
 
 
 def from_flat(values: dict[str, Any]) -> ml_collections.ConfigDict:
@@ -321,8 +322,7 @@ def from_flat(values: dict[str, Any]) -> ml_collections.ConfigDict:
     """
     config = default_config()
     for path, value in values.items():
-        if isinstance(value, list):
-            value = tuple(value)
+        value = plain(value)
         _check(path, value)
         group, _, name = path.rpartition(".")
         holder = config[group] if group else config

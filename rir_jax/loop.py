@@ -63,6 +63,7 @@ def train_and_evaluate(
     2
     """
     configs.validate(config)
+    config = configs.from_flat(configs.flatten(config))
     processes.check_joined()
     folder = Workdir(workdir)
     config, source = complete(config, dataset, folder)

@@ -1,4 +1,4 @@
-"""Eight simulated devices, and programs compiled once for all test runs."""
+"""Eight simulated devices, programs compiled once for all test runs, and JAX at its strictest."""
 
 import os
 import subprocess
@@ -10,10 +10,12 @@ os.environ["XLA_FLAGS"] = (
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.abspath(".jax_cache"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"  # also of the processes that tests start
 
 import jax  # after the settings above
 import pytest
 
+from rir_jax.runs.run import Run
 from tests.commands import command  # noqa: F401 (a fixture)
 
 collect_ignore = ["peers"]  # these need torch: `make test-peers`
@@ -29,6 +31,20 @@ def pytest_collection_modifyitems(items):
 def float64():
     """Double precision for a module of proofs: ``pytestmark = usefixtures("float64")``."""
     with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_is_sent_to_devices_while_training():
+    """Around every training loop, with its evaluations and checkpoints, in this process."""
+    train_until = Run.train_until
+
+    def guarded(self, step):
+        with jax.transfer_guard_host_to_device("disallow"):
+            train_until(self, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "train_until", guarded)
         yield
 
 

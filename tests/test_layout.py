@@ -25,7 +25,7 @@ LAYERS = (
     ("models",),
     ("ops", "devices"),
     ("files",),
-    ("errors", "version"),
+    ("errors", "random_numbers", "version"),
 )
 LEVELS = {name: -level for level, names in enumerate(LAYERS) for name in names}
 

@@ -5,7 +5,6 @@ import math
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from rir_jax.models.layers import Conv, GeneralizedConv
 from rir_jax.models.network import Network
@@ -67,7 +66,7 @@ def layers_of(model: Network, image_shape: tuple[int, int, int] = (32, 32, 3)) -
         with nn.intercept_methods(watch):
             return model.init(jax.random.key(0), images)
 
-    jax.eval_shape(run, jax.ShapeDtypeStruct((1, *image_shape), jnp.dtype(model.dtype)))
+    jax.eval_shape(run, jax.ShapeDtypeStruct((1, *image_shape), model.dtype_for(model.param_dtype)))
     return found
 
 

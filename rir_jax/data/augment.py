@@ -11,7 +11,7 @@ def random_crop(key: jax.Array, images: jax.Array, padding: int) -> jax.Array:
     """
     if padding == 0:
         return images
-    corners = jax.random.randint(key, (images.shape[0], 2), 0, 2 * padding + 1)
+    corners = jax.random.randint(key, (images.shape[0], 2), 0, 2 * padding + 1, jnp.int32)
     for axis in (1, 2):
         images = _shift(images, corners[:, axis - 1], padding, axis)
     return images
@@ -36,7 +36,7 @@ def _shift(images, offsets, padding, axis):
 
 def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
     """Mirrors each image ``[N, H, W, C]`` left to right with probability one half."""
-    flips = jax.random.bernoulli(key, shape=(images.shape[0], 1, 1, 1))
+    flips = jax.random.bernoulli(key, jnp.float32(0.5), (images.shape[0], 1, 1, 1))
     return jnp.where(flips, images[:, :, ::-1], images)
 
 
@@ -52,5 +52,5 @@ def normalize(images: jax.Array, mean, std) -> jax.Array:
 
     ``mean`` and ``std`` are ``[C]``, in units of the pixels (0-255).
     """
-    mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
+    mean, std = (jnp.asarray(a, jnp.float32).reshape(1, 1, 1, -1) for a in (mean, std))
     return (images.astype(jnp.float32) - mean) / std

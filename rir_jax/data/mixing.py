@@ -36,17 +36,20 @@ def mix(
         masks.append(_outside_of_rectangle(place, images.shape[1:3], 1 - own))
     mask = masks[0]
     if len(masks) > 1:
-        mask = jnp.where(jax.random.bernoulli(coin), masks[0], masks[1])
+        mask = jnp.where(jax.random.bernoulli(coin, jnp.float32(0.5)), masks[0], masks[1])
     own = jnp.mean(mask)  # as it is once the rectangle is cut to whole pixels within the image
-    mask = mask[:, :, None].astype(images.dtype)
-    mixed = mask * images + (1 - mask) * images[::-1]
-    return mixed, own * targets + (1 - own) * targets[::-1]
+    mixed = _weighted(mask[None, :, :, None].astype(images.dtype), images)
+    return mixed, _weighted(own.astype(targets.dtype), targets)
+
+
+def _weighted(own, of):
+    return own * of + (1 - own) * of[::-1]
 
 
 def _share(key, alpha):
     if alpha == 1:  # a beta distribution by a loop of rejections is a costly way to be uniform
-        return jax.random.uniform(key)
-    return jax.random.beta(key, alpha, alpha)
+        return jax.random.uniform(key, dtype=jnp.float32)
+    return jax.random.beta(key, alpha, alpha, dtype=jnp.float32)
 
 
 def _outside_of_rectangle(key, shape, area):
@@ -54,10 +57,11 @@ def _outside_of_rectangle(key, shape, area):
 
     Its centre is anywhere in the image, and what lies beyond the edges is lost.
     """
-    centers = jax.random.uniform(key, (2,)) * jnp.array(shape)
-    half_sides = jnp.sqrt(area) * jnp.array(shape) / 2
+    sides = jnp.array(shape, jnp.float32)
+    centers = jax.random.uniform(key, (2,), jnp.float32) * sides
+    half_sides = jnp.sqrt(area) * sides / 2
     inside = []
     for size, center, half in zip(shape, centers, half_sides, strict=True):
-        position = jnp.arange(size) + 0.5
+        position = jnp.arange(size, dtype=jnp.float32) + 0.5
         inside.append((position >= center - half) & (position < center + half))
-    return 1 - (inside[0][:, None] & inside[1]).astype(jnp.float32)
+    return 1 - (inside[0][:, None] & inside[1][None]).astype(jnp.float32)

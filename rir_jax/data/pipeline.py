@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
+from rir_jax import random_numbers
 from rir_jax.data import augment, mixing
 from rir_jax.data.dataset import Dataset
 from rir_jax.devices.mesh import replicate
@@ -87,7 +88,7 @@ class Batches:
         labels = arrays["labels"][chosen]
         if self.mixup or self.cutmix:
             key = jax.random.fold_in(_key(seed, _MIXING, epoch), position)
-            labels = jax.nn.one_hot(labels, self.num_classes)
+            labels = jax.nn.one_hot(labels, self.num_classes, dtype=jnp.float32)
             images, labels = mixing.mix(key, images, labels, self.mixup, self.cutmix)
         return jax.lax.with_sharding_constraint(images, by_image), labels
 
@@ -99,4 +100,4 @@ def _mesh_here(mesh):
 
 
 def _key(seed, purpose, epoch):
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), purpose), epoch)
+    return jax.random.fold_in(jax.random.fold_in(random_numbers.key(seed), purpose), epoch)

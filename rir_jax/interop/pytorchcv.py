@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.traverse_util
+import jax.numpy as jnp
 import numpy as np
 
 from rir_jax.errors import InputError
@@ -42,8 +43,8 @@ def from_pytorchcv(
     """Variables of our network, from a state dict of pytorchcv's.
 
     Args:
-      state_dict: names to arrays (or tensors on the host). The counters ``num_batches_tracked``
-        have no counterpart here; they are not looked at and may be absent.
+      state_dict: names to arrays or tensors, of any floating type. The counters
+        ``num_batches_tracked`` have no counterpart here; they are not looked at and may be absent.
       model: the network that it is for; by default ``rir18_wide`` with the overrides
         `PYTORCHCV` and as many classes as the state dict has.
 
@@ -64,9 +65,7 @@ def from_pytorchcv(
     >>> (kernel == variables["params"]["stage1_block1"]["conv1"]["kernel"]).all().item()
     True
     """
-    entries = {
-        name: np.asarray(value) for name, value in state_dict.items() if not _is_counter(name)
-    }
+    entries = {name: _array(value) for name, value in state_dict.items() if not _is_counter(name)}
     head, stem = "output.final_conv.conv.weight", "features.init_block.res_conv.conv.weight"
     model = _checked(model, _size(entries, head, axis=0, default=10))
     shapes = _expected_shapes(model, channels=_size(entries, stem, axis=1, default=3))
@@ -74,7 +73,7 @@ def from_pytorchcv(
     if problem:
         raise InputError(f"state_dict is not pytorchcv's: {problem}")
     for name, value in entries.items():
-        if not np.issubdtype(value.dtype, np.floating):
+        if not jnp.issubdtype(value.dtype, jnp.floating):
             raise InputError(f"state_dict: {name!r} is {value.dtype}; allowed: a floating type")
     return _read(entries, model)
 
@@ -111,6 +110,15 @@ def to_pytorchcv(
         name: tracked if value is None else np.ascontiguousarray(value)
         for name, value in _written(variables, model).items()
     }
+
+
+def _array(value):
+    """The array of a tensor or array; NumPy does not know PyTorch's bfloat16, nor parameters."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":
+        return value.float().numpy().astype(jnp.bfloat16)
+    return np.asarray(value)
 
 
 def _checked(model, num_classes):

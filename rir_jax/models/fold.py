@@ -26,6 +26,7 @@ import jax.numpy as jnp
 
 from rir_jax.models import streams
 from rir_jax.models.blocks import ResidualBlock
+from rir_jax.models.dtypes import promoted
 from rir_jax.models.layers import Conv
 from rir_jax.models.network import Network, Parts
 from rir_jax.models.variables import check_variables
@@ -86,11 +87,11 @@ class PlainNetwork(Network):
       ValueError, TypeError: as `Network`, or ``train`` is set.
     """
 
-    def _parts(self, train):
+    def _parts(self, train, dtype):
         if train:
             raise ValueError("train is True; allowed: False, a folded network has no batch norms")
-        conv = partial(Conv, use_bias=True, dtype=self.dtype, param_dtype=self.param_dtype)
-        head_conv = partial(conv, dtype=jnp.promote_types(self.dtype, jnp.float32))
+        conv = partial(Conv, use_bias=True, dtype=dtype, param_dtype=self.param_dtype)
+        head_conv = partial(conv, dtype=promoted(dtype, jnp.float32))
         return Parts(conv, conv, head_conv, lambda **_: _identity, PlainBlock)
 
 
@@ -101,7 +102,7 @@ class PlainBlock(ResidualBlock):
         skip = super().outer_shortcut_of(x)
         if self.outer_shortcut == "pre_norm":  # the batch norm after it scales it
             scale = self.param("shortcut_scale", nn.initializers.ones, (self.features,))
-            skip = skip * scale.astype(skip.dtype)
+            skip = skip * scale.astype(skip.dtype).reshape(1, 1, 1, -1)
         return skip
 
 
@@ -111,17 +112,26 @@ def _identity(x):
 
 def _affine(params, stats, epsilon):
     """Batch norm with running statistics as ``a * x + b``: a and b, ``[C]``."""
-    scale = params["scale"] * jax.lax.rsqrt(stats["var"] + epsilon)
-    return scale, params["bias"] - scale * stats["mean"]
+    wide = promoted(params["scale"].dtype, stats["var"].dtype)
+    scale, bias, mean, var = (
+        of[name].astype(wide)
+        for of, name in ((params, "scale"), (params, "bias"), (stats, "mean"), (stats, "var"))
+    )
+    scale = scale * jax.lax.rsqrt(var + epsilon)
+    return scale, bias - scale * mean
 
 
 def _folded(conv, affine, shortcut=0):
     """A convolution, its kernel and a shortcut's added up, followed by an affine map."""
     scale, shift = affine
     return {
-        "kernel": (conv["kernel"] + shortcut) * scale,
-        "bias": conv.get("bias", 0) * scale + shift,
+        "kernel": (conv["kernel"] + shortcut).astype(scale.dtype) * _of_kernel(scale),
+        "bias": shift + (conv["bias"].astype(scale.dtype) * scale if "bias" in conv else 0),
     }
+
+
+def _of_kernel(scale):
+    return scale.reshape(1, 1, 1, -1)
 
 
 def _fold_block(model, plain, params, stats, affine):
@@ -138,8 +148,10 @@ def _fold_block(model, plain, params, stats, affine):
     if plain.outer_shortcut != "none" and "projection" in params:
         folded["projection"] = params["projection"]
     if plain.outer_shortcut != model.outer_shortcut:
-        outer = _outer_shortcut_kernel(model, params)
-        folded["conv1"]["kernel"] += outer * scale if model.outer_shortcut == "pre_norm" else outer
+        outer = _outer_shortcut_kernel(model, params).astype(scale.dtype)
+        if model.outer_shortcut == "pre_norm":
+            outer = outer * _of_kernel(scale)
+        folded["conv1"]["kernel"] += outer
     return folded
 
 

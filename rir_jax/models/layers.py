@@ -11,6 +11,7 @@ alone. The shortcut is added to it on application, so that weight decay on the s
 is the paper's L2 penalty, with the identity taken off.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from flax.linen.dtypes import promote_dtype
 from flax.linen.linear import canonicalize_padding
 
 from rir_jax.models import streams
+from rir_jax.models.fields import make_plain
 from rir_jax.ops.convolution import convolve
 
 SHORTCUTS = ("zero_pad", "projection")
@@ -155,6 +157,7 @@ class Conv(nn.Module):
     promote_dtype: Callable[..., Any] = promote_dtype
 
     def __post_init__(self):
+        make_plain(self)
         _check_conv(self)
         super().__post_init__()
 
@@ -239,6 +242,7 @@ class GeneralizedConv(Conv):
     shortcut: str = "zero_pad"
 
     def __post_init__(self):
+        make_plain(self)
         _check_generalized(self)
         super().__post_init__()
 
@@ -281,6 +285,7 @@ class GeneralizedDense(nn.Module):
     shortcut: str = "zero_pad"
 
     def __post_init__(self):
+        make_plain(self)
         _check_generalized(self)
         super().__post_init__()
 
@@ -366,7 +371,7 @@ def _check_generalized(layer):
         allowed = ", ".join(map(repr, SHORTCUTS))
         raise ValueError(f"shortcut is {layer.shortcut!r}; allowed: {allowed}")
     try:
-        streams.stream_width(layer.features)
+        streams.stream_width(operator.index(layer.features))
     except (TypeError, ValueError):
         raise ValueError(
             f"features is {layer.features!r}; allowed: an even number of 2 or more, for a residual "

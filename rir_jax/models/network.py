@@ -10,6 +10,8 @@ import jax.numpy as jnp
 
 from rir_jax.models import streams
 from rir_jax.models.blocks import OUTER_SHORTCUTS, ResidualBlock
+from rir_jax.models.dtypes import promoted
+from rir_jax.models.fields import make_plain
 from rir_jax.models.layers import INITIALIZERS, Conv, GeneralizedConv, relu
 from rir_jax.models.norm import BatchNorm
 
@@ -51,7 +53,7 @@ class Network(nn.Module):
       use_bias: biases in the convolutions.
       kernel_init: of the kernels, "msr" (He et al.) or "glorot".
       norm_momentum, norm_epsilon: of the batch norms (running = momentum * running + ...).
-      dtype: type of the computation.
+      dtype: type of the computation; None: that of the images and the parameters together.
       param_dtype: type of the parameters. (Statistics are float32, or float64 if both types are.)
 
     Raises:
@@ -79,6 +81,7 @@ class Network(nn.Module):
     param_dtype: Any = jnp.float32
 
     def __post_init__(self):
+        make_plain(self)
         _check_fields(self)
         super().__post_init__()
 
@@ -114,16 +117,27 @@ class Network(nn.Module):
         outputs = self._run(images, train)
         return {name: x for name, x in outputs.items() if name not in ("features", "logits")}
 
+    def dtype_for(self, images_dtype: Any) -> Any:
+        """The type of the computation for images of a type.
+
+        >>> Network(10, dtype=None, param_dtype=jnp.bfloat16).dtype_for(jnp.bfloat16)
+        dtype(bfloat16)
+        """
+        if self.dtype is None:
+            return promoted(images_dtype, self.param_dtype)
+        return jnp.dtype(self.dtype)
+
     @nn.compact
     def _run(self, images, train, frozen=()):
         """All outputs by name, in their order; what is not used is not computed under `jax.jit`."""
         check_images(self, images)
-        parts = self._parts(train and "stem" not in frozen)
+        dtype = self.dtype_for(images.dtype)
+        parts = self._parts(train and "stem" not in frozen, dtype)
         x = parts.conv(self.stem_width, name="stem_conv")(images)
         x = relu(parts.norm(name="stem_norm")(x))
         outputs = {"stem": x}
         for stage, (width, blocks) in enumerate(zip(self.widths, self.blocks, strict=True), 1):
-            parts = self._parts(train and f"stage{stage}" not in frozen)
+            parts = self._parts(train and f"stage{stage}" not in frozen, dtype)
             for block in range(1, blocks + 1):
                 x = parts.block(
                     width,
@@ -139,9 +153,9 @@ class Network(nn.Module):
                     name=f"stage{stage}_block{block}",
                 )(x)
             outputs[f"stage{stage}"] = x
-        wide = jnp.promote_types(self.dtype, jnp.float32)
+        wide = promoted(dtype, jnp.float32)
         features = jnp.mean(x, axis=(1, 2), dtype=wide)
-        head = self._head(x, features, self._parts(train), wide)
+        head = self._head(x, features, self._parts(train, dtype), wide)
         return outputs | {"features": features, "logits": head}
 
     def _head(self, x, features, parts, wide):
@@ -156,8 +170,8 @@ class Network(nn.Module):
             x = relu(x)
         return jnp.mean(x, axis=(1, 2))
 
-    def _parts(self, train) -> "Parts":
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+    def _parts(self, train, dtype) -> "Parts":
+        types = {"dtype": dtype, "param_dtype": self.param_dtype}
         double = all(jnp.dtype(of) == jnp.float64 for of in types.values())
         norm = partial(
             BatchNorm,
@@ -239,11 +253,7 @@ def _check_fields(network):
             _refuse(network, field, "a whole number of 1 or more")
     for field in ("widths", "blocks"):
         values = getattr(network, field)
-        if (
-            not isinstance(values, list | tuple)
-            or not values
-            or not all(map(_positive_int, values))
-        ):
+        if not isinstance(values, tuple) or not values or not all(map(_positive_int, values)):
             _refuse(network, field, "a sequence of whole numbers of 1 or more")
     if len(network.widths) != len(network.blocks):
         _refuse(network, "blocks", f"one number for each of the {len(network.widths)} widths")

@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rir_jax.models.dtypes import promoted
+
 
 class BatchNorm(nn.Module):
     """Normalizes each channel by the mean and variance of its batch, or by running ones.
@@ -43,10 +45,12 @@ class BatchNorm(nn.Module):
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, shape, self.param_dtype)
-        x = x.astype(jnp.promote_types(self.dtype, self.statistics_dtype))
-        mean, var = self._statistics(x)
+        x = x.astype(promoted(self.dtype, self.statistics_dtype))
+        scale, bias, mean, var = (a.astype(x.dtype) for a in (scale, bias, *self._statistics(x)))
         scale = scale * jax.lax.rsqrt(var + self.epsilon)
-        return (x * scale + (bias - mean * scale)).astype(self.dtype)
+        by_channel = (1,) * (x.ndim - 1) + (-1,)
+        scale, shift = scale.reshape(by_channel), (bias - mean * scale).reshape(by_channel)
+        return (x * scale + shift).astype(self.dtype)
 
     def _statistics(self, x):
         shape, dtype = x.shape[-1:], self.statistics_dtype
@@ -59,6 +63,6 @@ class BatchNorm(nn.Module):
         var = jnp.maximum((x**2).mean(axes) - mean**2, 0)  # not less than 0 by rounding
         if not self.is_initializing():
             for running, batch in ((running_mean, mean), (running_var, var)):
-                new = self.momentum * running.value + (1 - self.momentum) * batch
+                new = self.momentum * running.value + (1 - self.momentum) * batch.astype(dtype)
                 running.value = new.astype(dtype)
         return mean, var

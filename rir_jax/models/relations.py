@@ -197,7 +197,7 @@ def resnet_as_resnet_init(model: Network, variables: Any) -> tuple[Network, dict
         last = len(kernels)
         scale, shift = wider.folded_norm(block, last)
         if model.outer_shortcut == "pre_relu":
-            kernels[-1] = kernels[-1] * scale
+            kernels[-1] = kernels[-1] * scale.reshape(1, 1, 1, -1)
         *hidden, joining = resnet_block(*kernels)
         for layer, kernel in enumerate(hidden, 1):
             wider.put_layer(block, layer, kernel, stream="t")

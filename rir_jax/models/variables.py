@@ -11,7 +11,7 @@ from rir_jax.models.network import Network
 
 def variable_shapes(model: Network, channels: int = 3) -> dict[str, Any]:
     """Shapes and types of a network's variables, for images of so many channels."""
-    images = jax.ShapeDtypeStruct((1, 8, 8, channels), jnp.dtype(model.dtype))
+    images = jax.ShapeDtypeStruct((1, 8, 8, channels), model.dtype_for(model.param_dtype))
     return jax.eval_shape(model.init, jax.random.key(0), images)
 
 

@@ -58,11 +58,7 @@ def create_model(name: str, num_classes: int = 10, **overrides: Any) -> Network:
     for field in overrides:
         if field not in FIELDS:
             raise TypeError(f"model field {field!r} is unknown; {suggest(field, FIELDS)}")
-    fields = {**_MODELS[name], **overrides}
-    fields.update(
-        {field: tuple(value) for field, value in fields.items() if isinstance(value, list)}
-    )
-    return Network(num_classes=num_classes, **fields)
+    return Network(num_classes=num_classes, **{**_MODELS[name], **overrides})
 
 
 def suggest(word: str, known) -> str:

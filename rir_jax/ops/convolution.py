@@ -6,6 +6,9 @@ tens of times slower. There, the same gradients are written as ordinary convolut
 gradient at stride 1 as a matrix product. It is computed a few images at a time, so that what is
 being summed stays in the cache. Where there are many channels, a convolution and its gradients are
 computed with fewer multiplications (`rir_jax.ops.winograd`).
+
+The convolution and its two gradients are linear in each of their two arrays, and the derivatives of
+each are the other two. So these three primitives have derivatives of any order and mode.
 """
 
 import math
@@ -16,6 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rir_jax.ops import winograd
+from rir_jax.ops.bilinear import bilinear, define_derivatives, varying_alike
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _MANY_CHANNELS = 64  # from here on, Winograd's form of the kernel gradient is the faster one
@@ -30,13 +34,6 @@ def _pads(kernel_shape):
     return tuple((size // 2, size // 2) for size in kernel_shape[:2])
 
 
-def _forward(x, kernel, stride):
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), _pads(kernel.shape), dimension_numbers=_DIMENSIONS
-    )
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """Convolves images with a kernel of odd size, padded by half of it on every side.
 
@@ -46,62 +43,83 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
       stride: of both spatial axes.
 
     Returns:
-      ``[N, ceil(H / stride), ceil(W / stride), D]``. Differentiable in ``x`` and ``kernel`` in
-      reverse mode, any number of times (forward mode over it too).
+      ``[N, ceil(H / stride), ceil(W / stride), D]``. Differentiable in ``x`` and ``kernel``, in
+      reverse and forward mode, any number of times.
 
     >>> convolve(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), 2)[0, :, :, 0].tolist()
     [[4.0, 6.0], [6.0, 9.0]]
     """
-    return _convolve(x, kernel, stride)
+    return _convolve.bind(*varying_alike(x, kernel), stride=stride)
 
 
-def _convolve(x, kernel, stride):
-    plain = partial(_forward, stride=stride)
-    if not winograd.applies(x.shape, kernel.shape, stride, x.dtype):
-        return plain(x, kernel)
-    return lax.platform_dependent(x, kernel, cpu=winograd.convolve, default=plain)
-
-
-def _convolve_forward(x, kernel, stride):
-    return _convolve(x, kernel, stride), (x, kernel)
-
-
-def _convolve_backward(stride, saved, dy):
-    x, kernel = saved
-    return lax.platform_dependent(
-        x,
-        kernel,
-        dy,
-        cpu=lambda x, kernel, dy: (
-            input_gradient(kernel, dy, x.shape, stride),
-            kernel_gradient(x, dy, kernel.shape, stride),
-        ),
-        default=lambda x, kernel, dy: jax.vjp(partial(_forward, stride=stride), x, kernel)[1](dy),
+def _forward(x, kernel, stride):
+    return lax.conv_general_dilated(
+        x, kernel, (stride, stride), _pads(kernel.shape), dimension_numbers=_DIMENSIONS
     )
 
 
-convolve.defvjp(_convolve_forward, _convolve_backward)
+def _forward_on_cpu(x, kernel, stride):
+    if winograd.applies(x.shape, kernel.shape, stride, x.dtype):
+        return winograd.convolve(x, kernel)
+    return _forward(x, kernel, stride)
 
 
-def input_gradient(kernel, dy, x_shape, stride):
+def _plain_input_gradient(kernel, dy, stride, size):
+    return lax.conv_general_dilated(
+        dy,
+        lax.rev(kernel, (0, 1)),
+        (1, 1),
+        _pads_of_input_gradient(kernel.shape, dy.shape, stride, size),
+        lhs_dilation=(stride, stride),
+        dimension_numbers=("NHWC", "HWOI", "NHWC"),
+    )
+
+
+def _pads_of_input_gradient(kernel_shape, dy_shape, stride, size):
+    pads = []
+    for axis, (low, _) in enumerate(_pads(kernel_shape)):
+        window, steps = kernel_shape[axis], dy_shape[1 + axis]
+        before = window - 1 - low
+        spread = (steps - 1) * stride + 1
+        pads.append((before, size[axis] + window - 1 - before - spread))
+    return pads
+
+
+def _plain_kernel_gradient(x, dy, stride, size):
+    return lax.conv_general_dilated(
+        x,
+        dy,
+        (1, 1),
+        _pads_of_kernel_gradient(x.shape, dy.shape, stride, size),
+        rhs_dilation=(stride, stride),
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+    )
+
+
+def _pads_of_kernel_gradient(x_shape, dy_shape, stride, size):
+    pads = []
+    for axis, (low, _) in enumerate(_pads(size)):
+        reach = (dy_shape[1 + axis] - 1) * stride + size[axis]
+        pads.append((low, reach - low - x_shape[1 + axis]))
+    return pads
+
+
+def _input_gradient_on_cpu(kernel, dy, stride, size):
     """Gradient for ``x``: dy, spread out by the stride, convolved with the flipped kernel."""
     flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
     if winograd.applies(dy.shape, flipped.shape, stride, dy.dtype):
         return winograd.convolve(dy, flipped)
-    pads = [(0, 0, 0)]
-    for axis, (low, _) in enumerate(_pads(kernel.shape)):
-        size, window, steps = x_shape[1 + axis], kernel.shape[axis], dy.shape[1 + axis]
-        before = window - 1 - low
-        spread = (steps - 1) * stride + 1
-        pads.append((before, size + window - 1 - before - spread, stride - 1))
-    spread_dy = lax.pad(dy, jnp.zeros((), dy.dtype), [*pads, (0, 0, 0)])
+    pads = _pads_of_input_gradient(kernel.shape, dy.shape, stride, size)
+    spread = [(0, 0, 0), *((*pad, stride - 1) for pad in pads), (0, 0, 0)]
+    spread_dy = lax.pad(dy, jnp.zeros((), dy.dtype), spread)
     return lax.conv_general_dilated(
         spread_dy, flipped, (1, 1), "VALID", dimension_numbers=_DIMENSIONS
     )
 
 
-def kernel_gradient(x, dy, kernel_shape, stride):
+def _kernel_gradient_on_cpu(x, dy, stride, size):
     """Gradient for the kernel, summed over parts of the batch."""
+    kernel_shape = (*size, x.shape[3], dy.shape[3])
     if min(kernel_shape[2:]) >= _MANY_CHANNELS and winograd.applies(
         x.shape, kernel_shape, stride, x.dtype
     ):
@@ -120,7 +138,8 @@ def kernel_gradient(x, dy, kernel_shape, stride):
     if parts == 1:
         return of_part(x, dy, kernel_shape)
     by_part = [a.reshape(parts, a.shape[0] // parts, *a.shape[1:]) for a in (x, dy)]
-    return lax.scan(add_part, jnp.zeros(kernel_shape, x.dtype), by_part)[0]
+    zeros, _ = varying_alike(jnp.zeros(kernel_shape, x.dtype), x)
+    return lax.scan(add_part, zeros, by_part)[0]
 
 
 def _product_of_shifted(x, dy, kernel_shape):
@@ -148,15 +167,11 @@ def _product_of_shifted(x, dy, kernel_shape):
 
 def _kernel_gradient_of_part(x, dy, kernel_shape, stride):
     # Channels take the place of the batch, images that of the channels, dy that of the kernel.
-    pads = []
-    for axis, (low, _) in enumerate(_pads(kernel_shape)):
-        reach = (dy.shape[1 + axis] - 1) * stride + kernel_shape[axis]
-        pads.append((low, reach - low - x.shape[1 + axis]))
     gradient = lax.conv_general_dilated(
         x.transpose(3, 1, 2, 0),
         dy.transpose(1, 2, 0, 3),
         (1, 1),
-        pads,
+        _pads_of_kernel_gradient(x.shape, dy.shape, stride, kernel_shape[:2]),
         rhs_dilation=(stride, stride),
         dimension_numbers=_DIMENSIONS,
     )
@@ -175,3 +190,46 @@ def _parts(x_shape, kernel_shape, elements):
     while batch % parts:
         parts -= 1
     return parts
+
+
+# Of x and a kernel; of a kernel and dy, with the size of x; of x and dy, with that of the kernel.
+_convolve = bilinear("convolve", _forward, _forward_on_cpu, ["stride"], images=0)
+_input_gradient = bilinear(
+    "convolve_input_gradient",
+    _plain_input_gradient,
+    _input_gradient_on_cpu,
+    ["stride", "size"],
+    images=1,
+)
+_kernel_gradient = bilinear(
+    "convolve_kernel_gradient",
+    _plain_kernel_gradient,
+    _kernel_gradient_on_cpu,
+    ["stride", "size"],
+    images=None,
+)
+
+
+def _for_x(kernel, dy, x_shape, stride):
+    return _input_gradient.bind(*varying_alike(kernel, dy), stride=stride, size=x_shape[1:3])
+
+
+def _for_kernel(x, dy, kernel_shape, stride):
+    return _kernel_gradient.bind(*varying_alike(x, dy), stride=stride, size=kernel_shape[:2])
+
+
+define_derivatives(
+    _convolve,
+    lambda dy, x_shape, kernel, stride: _for_x(kernel, dy, x_shape, stride),
+    lambda dy, x, kernel_shape, stride: _for_kernel(x, dy, kernel_shape, stride),
+)
+define_derivatives(
+    _input_gradient,
+    lambda x, kernel_shape, dy, stride, size: _for_kernel(x, dy, kernel_shape, stride),
+    lambda x, kernel, dy_shape, stride, size: convolve(x, kernel, stride),
+)
+define_derivatives(
+    _kernel_gradient,
+    lambda kernel, x_shape, dy, stride, size: _for_x(kernel, dy, x_shape, stride),
+    lambda kernel, x, dy_shape, stride, size: convolve(x, kernel, stride),
+)

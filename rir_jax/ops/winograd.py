@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rir_jax.ops.bilinear import varying_alike
+
 _PART_ELEMENTS = 3 * 2**18  # of x: what a part of the batch is about
 
 
@@ -52,7 +54,7 @@ def kernel_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
     def add_part(totals, part):
         return jax.tree.map(jnp.add, totals, _products(*part)), None
 
-    zeros = jnp.zeros((x.shape[3], dy.shape[3]), x.dtype)
+    zeros, _ = varying_alike(jnp.zeros((x.shape[3], dy.shape[3]), x.dtype), x)
     totals, _ = lax.scan(add_part, [[zeros] * 4 for _ in range(4)], (x_parts, dy_parts))
     return _gradient_of_points(totals)
 

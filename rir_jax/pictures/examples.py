@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 
+from rir_jax import random_numbers
 from rir_jax.data import augment
 
 _COUNT = 8
@@ -26,7 +27,7 @@ def example_images(images: np.ndarray, crop_padding: int, flip: bool, seed: int)
     """
     chosen = images[:_COUNT]
     make = jax.jit(partial(augment.augment, crop_padding=crop_padding, flip=flip))
-    augmented = np.asarray(make(jax.random.key(seed), chosen))
+    augmented = np.asarray(make(random_numbers.key(seed), chosen))
     scale = -(-64 // min(images.shape[1:3]))
     rows = [
         np.concatenate([_enlarge(image, scale) for image in row], 1) for row in (chosen, augmented)

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 
 from rir_jax import config as configs
+from rir_jax import random_numbers
 from rir_jax.devices.processes import agree_equal, is_main_process
-from rir_jax.errors import RunError
+from rir_jax.errors import InputError, RunError
 from rir_jax.pictures.attempt import attempt
 from rir_jax.pictures.curves import draw_curves
 from rir_jax.pictures.examples import example_images
@@ -190,6 +191,7 @@ def _read(checkpoints, lasting, setup, folder):
     def abstract_state(notes):
         check_same(lasting["config"], notes["config"], f"a checkpoint in {checkpoints.folder}")
         setup.dataset.check_same(notes["dataset"], f"the run in {folder.path}")
+        _check_random_numbers(lasting["random"], notes.get("random"), f"the run in {folder.path}")
         return setup.engine.abstract_state()
 
     checkpoints.clear_leftovers()
@@ -218,7 +220,21 @@ def _lasting_notes(setup, seed):
     return {
         "config": configs.flatten(configs.of_seed(setup.config, seed)),
         "dataset": setup.dataset.described(),
+        "random": random_numbers.signature(),
     }
+
+
+def _check_random_numbers(here, earlier, where):
+    """Refuses to go on with other random numbers; those of older notes are not known."""
+    if earlier and earlier["numbers"] != here["numbers"]:
+        was, now = (
+            " and ".join(f"{name} {value}" for name, value in of.items() if name != "numbers")
+            for of in (earlier, here)
+        )
+        raise InputError(
+            f"{where} has drawn its random numbers with {was}, which are others with {now}; "
+            "allowed: what it began with, or another workdir"
+        )
 
 
 def _check_finite(state):

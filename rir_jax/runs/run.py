@@ -15,9 +15,11 @@ import jax
 import numpy as np
 
 from rir_jax.data.pipeline import device_arrays
+from rir_jax.devices.mesh import replicate
 from rir_jax.errors import InputError, RunError
 from rir_jax.runs.interrupt import StopRequest
 from rir_jax.runs.member import Member
+from rir_jax.runs.metrics import advice
 from rir_jax.runs.pace import Pace
 from rir_jax.runs.progress import ALONE, Place, Progress
 from rir_jax.runs.workdir import Workdir
@@ -66,7 +68,7 @@ class Run:
         restored = [Member.restore(setup, folder, seed) for seed, folder in folders.items()]
         self._members = [member for member, _ in restored]
         self._state = self._engine.stack(*[state for _, state in restored])
-        self._seeds = np.array(list(folders), np.uint32)
+        self._seeds = self._engine.place_seeds(list(folders))
         self._step = min(member.step for member in self._members)
         self._pace = Pace(stop, self._config.train.batch_size)
         self._calls: collections.deque[_Call] = collections.deque()
@@ -151,6 +153,11 @@ class Run:
                     member.wait()
             raise
         except Exception as error:
+            if _is_of_debug_nans(error):
+                raise RunError(
+                    f"jax_debug_nans found a number that is nan near step {self._step}; the last "
+                    f"checkpoint is from before. {advice(updates=self._step - 1)}"
+                ) from error
             reason = " ".join(str(error).split())[:200]
             if jax.process_count() > 1:
                 raise RunError(
@@ -183,9 +190,8 @@ class Run:
         left = min(end - first, self._per_epoch - first % self._per_epoch)
         self._step += self._pace.steps(left)
         with self._memory_for("train"):
-            self._state, metrics = self._engine.train(
-                self._state, self._arrays, self._seeds, np.int32(self._step)
-            )
+            stop = replicate(np.int32(self._step), self._engine.mesh)
+            self._state, metrics = self._engine.train(self._state, self._arrays, self._seeds, stop)
         compiles, self._called = not self._called, True
         self._calls.append(
             _Call("train", first, self._step, metrics, started, compiles, self._pace.ask())
@@ -261,3 +267,14 @@ class Run:
             if len(self._members) == 1:
                 raise
             raise RunError(f"seed {member.seed}: {error}") from error
+
+
+def _is_of_debug_nans(error):
+    """Whether an error comes of a nan that JAX was told to look for.
+
+    JAX then runs the program again, one operation at a time, to find the place; where that fails,
+    for other reasons, its error has the first one for context.
+    """
+    while error is not None and "FloatingPointError" not in type(error).__name__:
+        error = error.__context__
+    return error is not None

@@ -17,12 +17,14 @@ _KEPT_AS = {
     "image_shape": lambda sizes: tuple(map(int, sizes)),
     "mean": lambda values: np.asarray(values, np.float32),
     "std": lambda values: np.asarray(values, np.float32),
+    "step": int,
 }
 _ALLOWED = {
     "class_names": "a name for each logit",
     "image_shape": "(H, W, C), of 1 or more each",
     "mean": "a number for each channel",
     "std": "a number for each channel",
+    "step": "a whole number",
 }
 
 

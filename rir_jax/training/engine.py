@@ -9,6 +9,7 @@ Several seeds at once are the same program on several groups of devices (`Engine
 """
 
 import dataclasses
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -28,6 +29,7 @@ from rir_jax.training.step import (
     TrainState,
     abstract_train_state,
     create_train_state,
+    is_correct,
     train_step,
 )
 
@@ -128,6 +130,11 @@ class Engine:
             check_vma=False,
         )
 
+    def place_seeds(self, seeds: Sequence[int]) -> jax.Array:
+        """The seeds as `train` takes them, uint32 ``[num_seeds]``, each with its devices."""
+        array = np.array(seeds, np.uint32)
+        return jax.make_array_from_callback(array.shape, self._by_seed, lambda index: array[index])
+
     def step(self, state: TrainState, arrays, permutation, seed) -> tuple[TrainState, Any]:
         """The body of the loop: one batch drawn and one step taken. Traceable."""
         images, labels = self.batches.batch(arrays, permutation, seed, state.step)
@@ -207,8 +214,8 @@ def evaluate_batches(model: nn.Module, variables: Any, images, labels, mean, std
         logits = model.apply(variables, augment.normalize(batch_images, mean, std))
         counts = batch_labels >= 0  # the last batch is filled up with labels of -1
         losses = cross_entropy(logits, jnp.maximum(batch_labels, 0))
-        correct = (jnp.argmax(logits, axis=-1) == batch_labels) & counts
-        return jnp.sum(jnp.where(counts, losses, 0)), jnp.sum(correct)
+        correct = is_correct(logits, batch_labels) & counts
+        return jnp.sum(jnp.where(counts, losses, 0)), jnp.sum(correct, dtype=jnp.int32)
 
     return jax.lax.map(of_batch, (images, labels))
 

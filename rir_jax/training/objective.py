@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from rir_jax.models.network import part_of
@@ -34,7 +35,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) 
     if labels.ndim == 1 and not smoothing:
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     if labels.ndim == 1:
-        labels = jax.nn.one_hot(labels, logits.shape[-1])
+        labels = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
     return optax.softmax_cross_entropy(logits, optax.smooth_labels(labels, smoothing))
 
 
@@ -64,8 +65,14 @@ def learning_rate_schedule(
     >>> [round(float(schedule(step)), 6) for step in (0, 4199, 4200, 6199, 6200)]
     [0.1, 0.1, 0.01, 0.01, 0.001]
     """
-    drops = {epoch * steps_per_epoch: factor for epoch in milestones}
-    return optax.piecewise_constant_schedule(learning_rate, drops)
+
+    def schedule(step):
+        rate = np.float32(learning_rate)
+        for epoch in sorted(milestones):
+            rate = _library(step).where(step < epoch * steps_per_epoch, rate, factor * rate)
+        return rate
+
+    return schedule
 
 
 def cosine_schedule(
@@ -77,7 +84,19 @@ def cosine_schedule(
     >>> [round(float(schedule(step)), 4) for step in (0, 10, 20, 60, 99)]
     [0.0, 0.05, 0.1, 0.05, 0.0]
     """
-    return optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup_steps, total_steps)
+
+    def schedule(step):
+        xp = _library(step)
+        done = (step - warmup_steps) / (total_steps - warmup_steps)
+        down = (1 + xp.cos(np.pi * done)) / 2
+        return learning_rate * xp.where(step < warmup_steps, step / max(1, warmup_steps), down)
+
+    return schedule
+
+
+def _library(step):
+    """A step on the host has its rate computed there, without a word to the devices."""
+    return jnp if isinstance(step, jax.Array) else np
 
 
 def sgd(

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rir_jax import random_numbers
 from rir_jax.training.objective import cross_entropy
 
 
@@ -64,8 +65,8 @@ def create_train_state(
     >>> int(state.step)
     0
     """
-    images = jnp.zeros((1, *image_shape), model.dtype)
-    variables = model.init(jax.random.key(seed), images)
+    images = jnp.zeros((1, *image_shape), model.dtype or jnp.float32)
+    variables = model.init(random_numbers.key(seed), images)
     params = variables["params"]
     stats = variables["batch_stats"]
     average = {"params": params, "batch_stats": stats} if averaged else None
@@ -120,13 +121,19 @@ def train_step(
     (loss, (logits, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    classes = labels if labels.ndim == 1 else jnp.argmax(labels, axis=-1)
-    accuracy = jnp.mean(jnp.argmax(logits, axis=-1) == classes)
+    accuracy = jnp.mean(is_correct(logits, labels), dtype=jnp.float32)
     new_state = TrainState(state.step + 1, params, batch_stats, opt_state)
     if state.average is not None:
         average = moving_average(state.average, new_state.variables, state.step, average_decay)
         new_state = new_state.replace(average=average)
     return new_state, {"loss": loss, "accuracy": accuracy}
+
+
+def is_correct(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Whether the largest of the logits ``[N, classes]`` is that of the label, bool ``[N]``."""
+    if labels.ndim > 1:
+        labels = jax.lax.argmax(labels, labels.ndim - 1, jnp.int32)
+    return jax.lax.argmax(logits, logits.ndim - 1, jnp.int32) == labels
 
 
 def moving_average(average: Any, variables: Any, step: jax.Array, decay: float) -> Any:

@@ -60,6 +60,37 @@ def test_a_round_trip_of_theirs_is_exact(state_dict):
         np.testing.assert_array_equal(again[name], value, err_msg=name)
 
 
+class Tensor:
+    """PyTorch's of bfloat16, which NumPy cannot read as it is."""
+
+    def __init__(self, value, dtype="torch.bfloat16"):
+        self._value, self.dtype = value, dtype
+
+    detach = cpu = lambda self: self
+
+    def float(self):
+        return Tensor(self._value.astype(np.float32), "torch.float32")
+
+    def numpy(self):
+        if self.dtype == "torch.bfloat16":
+            raise TypeError("Got unsupported ScalarType BFloat16")
+        return self._value
+
+
+@pytest.mark.parametrize("held_by", [np.asarray, jnp.asarray, Tensor])
+def test_bfloat16_is_a_floating_type(held_by, state_dict):
+    narrowed = {
+        name: value.astype(jnp.bfloat16)
+        for name, value in state_dict.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    variables = interop.from_pytorchcv({n: held_by(v) for n, v in narrowed.items()}, narrow())
+    written = interop.to_pytorchcv(variables, narrow())
+    for name, value in narrowed.items():
+        assert written[name].dtype == jnp.bfloat16
+        np.testing.assert_array_equal(written[name], value)
+
+
 def test_a_round_trip_of_ours_is_exact_at_full_size():
     model = rir_jax.create_model("rir18_wide", num_classes=100, **interop.PYTORCHCV)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))

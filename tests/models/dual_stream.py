@@ -22,7 +22,11 @@ def convolve(x, kernel, stride=1):
 def affine(x, filters, stride=1):
     """A convolution ``{"W", "b"}``, the bias optional; a matrix product for a matrix W."""
     y = x @ filters["W"] if filters["W"].ndim == 2 else convolve(x, filters["W"], stride)
-    return y + filters["b"] if "b" in filters else y
+    return y + by_channel(filters["b"], y) if "b" in filters else y
+
+
+def by_channel(vector, x):
+    return vector.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 def zero_pad(x, stride, width):
@@ -38,10 +42,12 @@ def batch_norm(x, norm, train):
     if train:
         axes = tuple(range(x.ndim - 1))
         mean = x.mean(axes)
-        var = ((x - mean) ** 2).mean(axes)
+        var = ((x - by_channel(mean, x)) ** 2).mean(axes)
         batch = {"mean": mean, "var": var}
         running = {k: MOMENTUM * running[k] + (1 - MOMENTUM) * batch[k] for k in batch}
-    return (x - mean) / jnp.sqrt(var + EPSILON) * norm["scale"] + norm["bias"], running
+    mean, deviation = by_channel(mean, x), by_channel(jnp.sqrt(var + EPSILON), x)
+    scale, bias = by_channel(norm["scale"], x), by_channel(norm["bias"], x)
+    return (x - mean) / deviation * scale + bias, running
 
 
 def relu(x):

@@ -44,6 +44,15 @@ def test_the_matrix_is_drawn_with_and_without_numbers():
     assert _pixels(draw_confusion(np.eye(100, dtype=int), many, "many")).shape[0] > few.shape[0]
 
 
+def test_a_dollar_in_a_class_name_is_a_dollar():
+    """To Matplotlib, what is between two of them is a formula, and may be a wrong one."""
+    names = ("$5", r"$\wrong{$", "five $")
+    priced = draw_confusion(confusion_matrix(LABELS, LABELS, 3), names, "prices")
+    assert _pixels(priced).shape[0] > 100
+    images = np.zeros((5, 8, 8, 1), np.uint8)
+    assert _pixels(draw_mistakes(images, LABELS, PROBABILITIES, names, "prices")).shape[0] > 100
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_worst_mistakes_are_drawn(channels):
     images = np.full((5, 8, 8, channels), 120, np.uint8)
@@ -65,7 +74,8 @@ def test_evaluate_draws_into_the_workdir(command, workdir):
     assert (code, err) == (0, f"confusion.png and mistakes.png are in {workdir}\n")
     assert out == with_pictures
     for name in ("confusion.png", "mistakes.png", "curves.png"):
-        assert Image.open(workdir / name).width > 400
+        with Image.open(workdir / name) as picture:
+            assert picture.width > 400
 
 
 def _events(folder):

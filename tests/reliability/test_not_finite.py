@@ -37,6 +37,20 @@ def test_an_absurd_learning_rate_stops_the_run_and_keeps_the_last_good_checkpoin
     assert not (tmp_path / "summary.json").exists()
 
 
+def test_what_jax_debug_nans_finds_is_told_in_a_line(tmp_path, go):
+    absurd = {"optimizer__learning_rate": 3e38, "optimizer__weight_decay": 0.0}
+    setup = build(tiny_config(mesh__data=1, model__name="cnn32", **absurd))
+    with (
+        jax.debug_nans(True),
+        pytest.raises(
+            RunError, match="jax_debug_nans found a number that is nan near step"
+        ) as error,
+    ):
+        go(tmp_path, setup=setup)
+    assert "\n" not in str(error.value)
+    assert steps_of(tmp_path) == [0]
+
+
 @pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf])
 def test_the_step_and_the_interval_are_named(loss):
     intervals = Intervals(5, 22)

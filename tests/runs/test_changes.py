@@ -94,6 +94,23 @@ def test_other_data_of_the_same_name_are_refused(tmp_path, stop_after, monkeypat
         evaluate(tmp_path)
 
 
+def test_another_default_generator_changes_nothing_and_other_numbers_are_refused(
+    tmp_path, stop_after
+):
+    stop_after(None)
+    rir_jax.train_and_evaluate(tiny_config(), tmp_path / "undisturbed")
+    stop_after(2)
+    assert rir_jax.train_and_evaluate(tiny_config(), tmp_path / "run") is None
+    stop_after(None)
+    message = r"random numbers with .*_partitionable True, which are others with .*_part\w* False"
+    with jax.threefry_partitionable(False), pytest.raises(InputError, match=message):
+        rir_jax.train_and_evaluate(tiny_config(), tmp_path / "run")
+    with jax.default_prng_impl("rbg"):
+        rir_jax.train_and_evaluate(tiny_config(), tmp_path / "run")
+    states = [rir_jax.load(tmp_path / name)[1] for name in ("undisturbed", "run")]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"num_train": 600, "validation_fraction": 0.2}, {"num_test": 100}],

@@ -1,0 +1,31 @@
+"""The random numbers of runs: the same whatever generator JAX is told to use otherwise."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_FLAG = "jax_threefry_partitionable"
+
+
+def key(seed: Any) -> jax.Array:
+    """The key of a seed, for JAX's own generator, Threefry. Traceable.
+
+    Threefry draws the same numbers on every device and however arrays are split. Others, that
+    ``jax_default_prng_impl`` may name, are not asked to.
+    """
+    return jax.random.key(seed, impl="threefry2x32")
+
+
+def signature() -> dict[str, Any]:
+    """What tells whether the numbers of a run go on as they began: some of them, and their source.
+
+    >>> signature()["numbers"]
+    [4070199207, 4202968722]
+    """
+    return {
+        "numbers": np.asarray(jax.random.bits(key(0), (2,), jnp.uint32)).tolist(),
+        "jax": jax.__version__,
+        _FLAG: getattr(jax.config, _FLAG),
+    }
