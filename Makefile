@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test test-slow test-all test-long test-docs test-peers test-reliability test-full-disk test-buckets \
-	lint docs wheel clean
+.PHONY: quickstart test test-slow test-all test-long test-docs test-peers test-reliability \
+	test-full-disk test-buckets aot lint docs wheel clean
 
 quickstart: .venv/run
 	$(BIN)/python -m rir_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
@@ -42,6 +42,11 @@ test-full-disk: .venv/test
 test-buckets: .venv/buckets
 	$(BIN)/python -m pytest -m buckets tests/buckets
 
+# What a GPU or TPU would do: programs compiled for them, with no such device at hand.
+aot: .venv/aot/installed
+	.venv/aot/bin/python -m benchmarks.aot --platform=cuda --topology=h100
+	.venv/aot/bin/python -m benchmarks.aot --platform=tpu --topology=v5e:2x2
+
 lint: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -75,4 +80,10 @@ comma := ,
 .venv/peers: .venv/test
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,peers]'
 	$(BIN)/python -m pip install --quiet --no-deps pytorchcv==0.0.74
+	touch $@
+
+# CUDA's libraries take 6 GB, so they have an environment of their own.
+.venv/aot/installed: setup.cfg constraints.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[cuda,tpu]'
 	touch $@

@@ -7,8 +7,10 @@ Compiles a program as a run would have it, for CIFAR-10's shapes in bfloat16: th
 training loop (``step``: the batch drawn, augmented, the step taken), the whole call (``loop``), or
 folded ``inference``; and the same with four convolutions a generalized layer, as Eq. 1 and 2 are
 usually written. FLOPs are those of convolutions and dense layers. Counts are exact and repeatable
-(`benchmarks.hlo` says how); times are what the chip's published peaks allow, not measurements. The
-last line is JSON.
+(`benchmarks.hlo` says how); times are what the chip's published peaks allow, not measurements:
+for collectives, what its links do, each latency left out. With fewer images a chip than
+``batch_per_chip_bound_by_links``, the sums take longer than the rest of the step. The last line is
+JSON.
 
 Needs ``jax[cuda12]`` or ``libtpu`` (``make aot`` has both); a TPU program takes a minute or two to
 compile, a CUDA program a third of that.
@@ -18,6 +20,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import pathlib
 from unittest import mock
@@ -32,18 +35,21 @@ class Chip:
     Attributes:
       flops: bfloat16 FLOP/s, dense.
       bandwidth: of its memory, bytes/s.
+      links: what it sends to its neighbours, bytes/s, all links together (half of what is published
+        for both directions).
     """
 
     flops: float
     bandwidth: float
+    links: float
 
 
 CHIPS = {
-    "v4": Chip(275e12, 1228e9),
-    "v5e": Chip(197e12, 819e9),
-    "v5p": Chip(459e12, 2765e9),
-    "v6e": Chip(918e12, 1640e9),
-    "h100": Chip(989e12, 3352e9),
+    "v4": Chip(275e12, 1228e9, 300e9),
+    "v5e": Chip(197e12, 819e9, 200e9),
+    "v5p": Chip(459e12, 2765e9, 600e9),
+    "v6e": Chip(918e12, 1640e9, 400e9),
+    "h100": Chip(989e12, 3352e9, 450e9),
 }
 PROGRAMS = ("step", "loop", "inference")
 _IMAGES, _SHAPE, _CLASSES, _EPOCHS = 50_000, (32, 32, 3), 10, 82
@@ -213,17 +219,26 @@ def describe(lowered, arguments, chip: Chip) -> tuple[dict, Program, str]:
     seconds = max(batch * flops / chip.flops, moved["convolutions"] / chip.bandwidth)
     seconds += (moved["elementwise"] + moved["copies"]) / chip.bandwidth
     rate = batch / seconds
+    summed = moved["collectives"] // 2  # a sum is read and written
+    on_links = seconds_of_all_reduce(summed, arguments.chips, chip)
     report = {
         "gflops_per_image": round(flops / 1e9, 4),
         "mb_per_image": round(sum(moved.values()) / batch / 1e6, 3),
         **{f"mb_{kind}": round(size / batch / 1e6, 3) for kind, size in moved.items()},
         **{f"num_{kind}": count for kind, count in program.count_by_kind().items()},
-        "collective_bytes": moved["collectives"] // 2,  # as large as what is summed
+        "collective_bytes": summed,
+        "collective_microseconds_at_least": round(on_links * 1e6, 1),
+        "batch_per_chip_bound_by_links": math.ceil(on_links * rate),
         "gb_held": round((memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e9, 3),
         "images_per_second_at_most": round(rate),
         "seconds_82_epochs_at_least": round(_EPOCHS * _IMAGES / rate / arguments.chips, 1),
     }
     return report, program, text
+
+
+def seconds_of_all_reduce(size: int, chips: int, chip: Chip) -> float:
+    """The least that summing ``size`` bytes over chips takes: a ring sends most of it twice."""
+    return 2 * (chips - 1) / chips * size / chip.links
 
 
 def flops_per_image(model_name: str, training: bool) -> int:

@@ -11,6 +11,7 @@ alone. The shortcut is added to it on application, so that weight decay on the s
 is the paper's L2 penalty, with the identity taken off.
 """
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,8 +30,14 @@ SHORTCUTS = ("zero_pad", "projection")
 
 
 def msr(key: jax.Array, shape: Sequence[int], dtype=jnp.float32) -> jax.Array:
-    """MSR (He et al.) initialization: N(0, 2 / fan_in)."""
-    return nn.initializers.variance_scaling(2.0, "fan_in", "normal")(key, shape, dtype)
+    """MSR (He et al.) initialization, ``(key, shape, dtype) -> array``: N(0, 2 / fan_in).
+
+    >>> msr(jax.random.key(0), (3, 3, 16, 16)).std().round(2)
+    Array(0.12, dtype=float32)
+    """
+    # Drawn flat: LLVM unrolls short axes around the generator, which takes a second to compile.
+    flat = jax.random.normal(key, (math.prod(shape),), dtype)
+    return flat.reshape(shape) * jnp.sqrt(jnp.array(2 / math.prod(shape[:-1]), dtype))
 
 
 INITIALIZERS = {"msr": msr, "glorot": nn.initializers.glorot_normal()}

@@ -33,6 +33,9 @@ from rir_jax.training.step import (
     train_step,
 )
 
+# A program that runs once: LLVM's later passes take longer than they save. The bits are the same.
+_RUNS_ONCE = {"xla_backend_optimization_level": 1}
+
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
@@ -76,7 +79,12 @@ class Engine:
             image_shape=self.batches.image_shape,
             averaged=self.average_decay > 0,
         )
-        return jax.jit(create, out_shardings=replicated(self.mesh))
+        on_cpu = self.mesh.devices.flat[0].platform == "cpu"
+        return jax.jit(
+            create,
+            out_shardings=replicated(self.mesh),
+            compiler_options=_RUNS_ONCE if on_cpu else None,
+        )
 
     def abstract_state(self) -> TrainState:
         """Shapes, types and shardings of a state of one seed, without one."""

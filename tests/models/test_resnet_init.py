@@ -126,3 +126,12 @@ def test_weight_decay_alone_drives_an_ordinary_layers_shortcut_to_zero(name):
     kept = generalized.apply(general_after, x)
     assert distance(kept[..., :2], residual) < 1e-6
     assert float(jnp.abs(kept[..., 2:]).max()) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("shape", [(3, 3, 4, 6), (4, 6)])
+def test_msr_draws_what_flax_draws(shape, dtype):
+    """Drawn flat, which compiles in a quarter of the time, to the same bits."""
+    flax = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+    key = jax.random.key(3)
+    np.testing.assert_array_equal(layers.msr(key, shape, dtype), flax(key, shape, dtype))

@@ -5,8 +5,11 @@ import jax.numpy as jnp
 import pytest
 
 import rir_jax
-from rir_jax.devices.mesh import create_mesh
+from benchmarks.hlo import Program
+from rir_jax.devices.mesh import create_mesh, replicated
 from rir_jax.training.setup import build_engine
+from tests.proofs import FAST_COMPILE
+from tests.training.tiny import tiny_config
 
 BATCH = 4
 
@@ -53,3 +56,30 @@ def test_flops_of_an_image(name, gigaflops):
     flops = lowered.cost_analysis()["flops"] / BATCH
     of_optimizer = 6 * sum(leaf.size for leaf in jax.tree.leaves(state.params)) / BATCH
     assert 0.95 * gigaflops < (flops - of_optimizer) / 1e9 < gigaflops
+
+
+def test_a_step_on_eight_devices_has_one_all_reduce_a_batch_norm_and_direction():
+    """And one for what is left at its end; gradients of kernels go along with those."""
+    config = tiny_config(mesh__data=8)
+    mesh = create_mesh(config.train.batch_size, 8)
+    engine, _ = build_engine(config, 10, 256, (8, 8, 1), mesh)
+    whole = replicated(mesh)
+
+    def abstract(shape, dtype):
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=whole)
+
+    arrays = {
+        "images": abstract((256, 64), jnp.uint8),
+        "labels": abstract((256,), jnp.int32),
+        "mean": abstract((1,), jnp.float32),
+        "std": abstract((1,), jnp.float32),
+    }
+    state, order, seed = (
+        engine.abstract_state(),
+        abstract((256,), jnp.int32),
+        abstract((), "uint32"),
+    )
+    step = jax.jit(engine.step, out_shardings=whole).lower(state, arrays, order, seed)
+    program = Program(step.compile(dict(FAST_COMPILE)).as_text())
+    found = sum(operation.name.startswith("%all-reduce") for operation in program.operations)
+    assert found == 2 * 5 + 1, "a stem, two blocks of two layers"
