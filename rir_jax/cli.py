@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import runpy
+import signal
 import sys
 import threading
 import traceback
@@ -16,7 +17,7 @@ import ml_collections
 from absl import flags
 
 from rir_jax import config as configs
-from rir_jax.errors import InputError, RunError
+from rir_jax.errors import InputError, Interrupted, RunError
 from rir_jax.files import cache_root
 
 
@@ -24,8 +25,18 @@ def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
     """Parses the command line and calls ``main`` with the arguments that are no flags.
 
     Each command has flag values of its own, so that importing several commands never clashes.
-    Exit codes: 0; 2 for something the user gave that is not allowed; 1 for a run that failed.
+    Exit codes: 0; 2 for something the user gave that is not allowed; 1 for a run that failed; 130
+    after Ctrl-C.
     """
+    try:
+        _start(main, values)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as of `--help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _start(main, values):
     if any(argument in ("--help", "-h") for argument in sys.argv[1:]):
         print(f"{sys.modules['__main__'].__doc__}\n{values.get_help()}")
         if "config" in values:
@@ -39,6 +50,8 @@ def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
         _fail(error, 2)
     except RunError as error:
         _fail(error, 1)
+    except Interrupted:
+        sys.exit(130)  # all processes have come to the checkpoint: the end is an orderly one
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BaseException:

@@ -120,3 +120,34 @@ def test_none_unsets_what_the_file_set(tmp_path):
     assert [load(chosen)[0].compute_dtype, load(chosen)[0].train.time_limit] == ["bfloat16", "9m"]
     config, _ = load(chosen, *unset)
     assert (config.compute_dtype, config.train.time_limit) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("optimizer.lr", "optimizer.learning_rate"),
+        ("optimizer.wd", "optimizer.weight_decay"),
+        ("train.bs", "train.batch_size"),
+        ("learning_rate", "optimizer.learning_rate"),
+        ("optimizer.epochs", "train.epochs"),
+        ("schedule.gamma", "schedule.factor"),
+        ("train.epoch", "train.epochs"),
+    ],
+)
+def test_an_unknown_field_is_taken_for_what_is_meant(given, meant):
+    with pytest.raises(InputError, match=f"'{given}' is unknown; did you mean '{meant}'?"):
+        configs.parse_text(given, "1")
+
+
+def test_another_name_of_a_field_is_of_one_field_and_no_field_itself():
+    names = [name for others in configs._ALSO_CALLED.values() for name in others]
+    assert len(set(names)) == len(names)
+    assert set(configs._ALSO_CALLED) <= set(configs.FIELDS)
+    assert not {path.rpartition(".")[2] for path in configs.FIELDS} & set(names)
+
+
+def test_messages_say_how_to_give_one_milestone_and_how_to_unset_a_field():
+    with pytest.raises(InputError, match=r"milestones is 2; allowed: .* \(2,\) for one or \(\)"):
+        configs.parse_text("schedule.milestones", "2")
+    with pytest.raises(InputError, match="num_train is 'all'; allowed: .*; None unsets it"):
+        configs.parse_text("dataset.num_train", "all")

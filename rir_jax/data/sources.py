@@ -1,6 +1,7 @@
 """Where images come from: scikit-learn's digits, and every TFDS set of images of one size."""
 
 import contextlib
+import difflib
 import functools
 import importlib.util
 import json
@@ -174,21 +175,44 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
         configs = [f"{name}/{child.name}" for child in others if _infos(child)]
     except Exception as error:  # too long, no package for gs://, no access, ...
         raise InputError(f"dataset.data_dir is {str(data_dir)[:80]!r}: {error}"[:300]) from None
-    how = f"prepare it with: python -m rir_jax.prepare --dataset={name} --data_dir={folder}"
     if not infos and configs:
         raise InputError(
             f"dataset {name!r} is prepared in {folder} with a config; allowed: {', '.join(configs)}"
         )
     if not infos:
-        raise InputError(f"dataset {name!r} is not prepared in {folder}; {how}")
+        raise InputError(f"dataset {name!r} is not prepared in {folder}; {_how(name, folder)}")
     formats = {info: _file_format(info) for info in infos}
     readable = [info for info, file_format in formats.items() if file_format == "array_record"]
     if not readable:
         found = ", ".join(sorted({str(file_format) for file_format in formats.values()}))
         raise InputError(
-            f"dataset {name!r} in {root} is in format {found}, not array_record; {how}"
+            f"dataset {name!r} in {root} is in format {found}, not array_record; "
+            f"{_how(name, folder)}"
         )
     return max(readable, key=_version).parent
+
+
+def _how(name, data_dir):
+    """How to prepare a set, by whether TFDS can download one of its name."""
+    command = f"python -m rir_jax.prepare --dataset={name} --data_dir={data_dir}"
+    known = _names_in_tfds()
+    if not known or name.partition("/")[0] in known:
+        return f"prepare it with: {command}"
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return (
+        f"TFDS has none of that name{hint}; prepare pictures of your own with: "
+        f"{command} --images=FOLDER"
+    )
+
+
+def _names_in_tfds():
+    """Names of all sets that TFDS downloads; none where it is not installed."""
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+        return []
+    import tensorflow_datasets as tfds
+
+    return tfds.list_builders(with_community_datasets=False)
 
 
 def _folders(root):

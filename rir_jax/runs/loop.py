@@ -30,12 +30,13 @@ def train_and_evaluate(
       label: put before the progress that is shown, such as "row 2 of 5".
 
     Returns:
-      What summary.json holds; None if the run stopped before its end, by a signal or by
+      What summary.json holds; None if the run stopped before its end, by SIGTERM or by
       ``train.time_limit``, with a checkpoint to go on from.
 
     Raises:
       InputError: a field, file or folder that is not allowed; nothing has been written.
       RunError: the run could not go on (the loss is not finite, a disk is full).
+      KeyboardInterrupt: Ctrl-C; the first lets the run write a checkpoint to go on from.
 
     >>> import rir_jax, tempfile
     >>> config = rir_jax.default_config()
