@@ -6,7 +6,7 @@ BIN := .venv/bin
 	lint docs wheel clean
 
 quickstart: .venv/run
-	$(BIN)/python -m rir_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
+	$(BIN)/python -m rir_jax.train --config=quickstart --workdir=runs/quickstart
 
 test: .venv/test
 	$(BIN)/python -m pytest -n 2 --dist loadfile

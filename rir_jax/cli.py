@@ -4,6 +4,7 @@ import codecs
 import io
 import logging
 import os
+import pathlib
 import re
 import runpy
 import signal
@@ -19,6 +20,7 @@ from absl import flags
 from rir_jax import config as configs
 from rir_jax.errors import InputError, Interrupted, RunError
 from rir_jax.files import cache_root
+from rir_jax.models.zoo import suggest
 
 
 def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
@@ -102,7 +104,7 @@ def _hush_orbax():
 
 
 class ConfigFlag(flags.Flag):
-    """``--config=FILE``, with the fields that ``--config.FIELD=VALUE`` sets in it.
+    """``--config=NAME_OR_FILE``, with the fields that ``--config.FIELD=VALUE`` sets in it.
 
     Attributes:
       fields: names of fields and texts of their values, in the order given.
@@ -111,7 +113,10 @@ class ConfigFlag(flags.Flag):
     fields: list[tuple[str, str]]
 
     def __init__(self):
-        what = "Python file with a get_config(); --config.FIELD=VALUE sets a field."
+        what = (
+            f"One of {', '.join(list_configs())}; or a Python file with a get_config(). "
+            "--config.FIELD=VALUE sets a field."
+        )
         super().__init__(flags.ArgumentParser(), None, "config", None, what)
         self.fields = []
 
@@ -125,8 +130,9 @@ class ConfigFlag(flags.Flag):
         if not self.value:
             raise InputError("--config is missing; see --help")
         try:
-            path = os.path.expanduser(self.value)
-            config = runpy.run_path(path).get("get_config", lambda: None)()
+            config = runpy.run_path(_find(self.value)).get("get_config", lambda: None)()
+        except InputError:
+            raise
         except Exception as error:  # the file is Python: anything
             raise InputError(f"--config={self.value}: {_one_line(error)}") from None
         if not isinstance(config, ml_collections.ConfigDict):
@@ -137,6 +143,27 @@ class ConfigFlag(flags.Flag):
         texts = dict(self.fields)  # of a field given twice, the last value counts
         given = {path: configs.parse_text(path, text) for path, text in texts.items()}
         return configs.from_flat(configs.flatten(config) | given)
+
+
+_CONFIGS = pathlib.Path(__file__).parent / "configs"
+
+
+def list_configs() -> list[str]:
+    """The names of the configs that come with the package.
+
+    >>> "quickstart" in list_configs()
+    True
+    """
+    return sorted(path.stem for path in _CONFIGS.glob("[a-z]*.py"))
+
+
+def _find(name):
+    """The file of a config that comes with the package, or one by its path."""
+    if re.fullmatch(r"\w+", name) is None:
+        return os.path.expanduser(name)
+    if name not in list_configs():
+        raise InputError(f"--config={name} is unknown; {suggest(name, list_configs())}, or a file")
+    return str(_CONFIGS / f"{name}.py")
 
 
 def define_config(values: flags.FlagValues) -> ConfigFlag:

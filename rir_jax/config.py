@@ -11,6 +11,7 @@ import math
 import operator
 import re
 import reprlib
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from ml_collections import config_dict
 
 from rir_jax.errors import InputError
 from rir_jax.models import network, zoo
+from rir_jax.typed_config import Fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +87,9 @@ def _flag(default, doc):
 
 
 def _widths(doc):
-    return Field(tuple, None, doc, "a tuple of whole numbers of 1 or more, such as (16, 32, 64) or (16,)")
+    return Field(
+        tuple, None, doc, "a tuple of whole numbers of 1 or more, such as (16, 32, 64) or (16,)"
+    )
 
 
 def _increasing(values):
@@ -273,7 +277,29 @@ def describe_fields() -> str:
     return "\n".join(lines)
 
 
-def default_config() -> ml_collections.ConfigDict:
+class Config(Fields):
+    """A locked ``ConfigDict`` whose fields an editor knows; `default_config` makes one.
+
+    It prints as what differs from the defaults, and ``config.to_yaml()`` as a whole.
+
+    >>> config = default_config()
+    >>> config.train.epochs = 3
+    >>> config
+    Config(train.epochs=3)
+    """
+
+    def __repr__(self) -> str:
+        changed = [
+            f"{path}={value!r}"
+            for path, value in flatten(self).items()
+            if path not in FIELDS or value != FIELDS[path].default
+        ]
+        return f"Config({textwrap.shorten(', '.join(changed), 240, placeholder=' ...')})"
+
+    __str__ = __repr__
+
+
+def default_config() -> Config:
     """The paper's recipe for its ``18-layer + wide RiR`` on CIFAR-10, locked.
 
     >>> default_config().train.batch_size
@@ -283,7 +309,7 @@ def default_config() -> ml_collections.ConfigDict:
         path: config_dict.placeholder(field.type) if field.default is None else field.default
         for path, field in FIELDS.items()
     }
-    return ml_collections.ConfigDict(unflatten_dict(values, sep=".")).lock()
+    return Config(unflatten_dict(values, sep=".")).lock()
 
 
 def drops(config: ml_collections.ConfigDict) -> list[int]:
@@ -293,7 +319,7 @@ def drops(config: ml_collections.ConfigDict) -> list[int]:
     return [epoch for epoch in config.schedule.milestones if epoch < config.train.epochs]
 
 
-def of_seed(config: ml_collections.ConfigDict, seed: int) -> ml_collections.ConfigDict:
+def of_seed(config: ml_collections.ConfigDict, seed: int) -> Config:
     """The config of one seed of a run of several, as of a run of its own."""
     return from_flat({**flatten(config), "seed": seed, "num_seeds": 1, "mesh.seed": None})
 
@@ -303,7 +329,7 @@ def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return flatten_dict(config.to_dict(), sep=".")
 
 
-def from_flat(values: dict[str, Any]) -> ml_collections.ConfigDict:
+def from_flat(values: dict[str, Any]) -> Config:
     """The inverse of `flatten`, also after JSON; fields that are absent keep their defaults.
 
     Raises:

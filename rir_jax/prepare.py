@@ -3,12 +3,10 @@
 TFDS downloads it and writes it as array_record, which training then reads without TensorFlow.
 """
 
-import importlib.util
-
 from absl import flags
 from etils import epath
 
-from rir_jax import cli, files
+from rir_jax import cli, extras, files
 from rir_jax.data import sources
 from rir_jax.errors import InputError, RunError
 
@@ -46,11 +44,7 @@ def prepare(name: str, data_dir: str | None = None) -> epath.Path:
             f"data_dir is {data_dir}, and {name!r} is not there; allowed: a folder on a disk "
             "(gcloud storage cp --recursive copies it to a bucket)"
         )
-    for package in ("tensorflow", "array_record", "importlib_resources"):
-        if importlib.util.find_spec(package) is None:
-            raise InputError(
-                f"preparing {name!r} needs the package {package}: pip install 'rir_jax[prepare]'"
-            )
+    extras.require(f"preparing {name!r}", "tensorflow", "array_record", "importlib_resources")
     import tensorflow_datasets as tfds
 
     where = files.path(data_dir or sources.DEFAULT_DATA_DIR)

@@ -21,9 +21,11 @@ LAYERS = (
     ("pictures", "analysis"),
     ("data",),
     ("config",),
+    ("typed_config",),
     ("models",),
     ("ops", "devices"),
     ("files",),
+    ("extras",),
     ("errors", "version"),
 )
 LEVELS = {name: -level for level, names in enumerate(LAYERS) for name in names}

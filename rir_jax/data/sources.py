@@ -12,7 +12,7 @@ import ml_collections
 import numpy as np
 from etils import epath
 
-from rir_jax import files
+from rir_jax import extras, files
 from rir_jax.config import FIELDS
 from rir_jax.data import cache
 from rir_jax.data.dataset import Dataset, Split, check_split, make_dataset
@@ -76,7 +76,7 @@ def _first(split, count, field, kind, name):
 
 def _digits():
     """1,797 handwritten digits, 8x8, 16 grey levels; every fifth of each class is for testing."""
-    _require("sklearn", "the data set 'digits'", "digits")
+    extras.require("the data set 'digits'", "sklearn")
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -92,8 +92,8 @@ def _digits():
 
 def _tfds(name, data_dir):
     folder = prepared_folder(name, data_dir)
-    for package in ("importlib_resources", "array_record", "PIL"):
-        _require(package, f"reading {name!r} from {folder}", "tfds")
+    needed = ("tensorflow_datasets", "importlib_resources", "array_record")
+    extras.require(f"reading {name!r} from {folder}", *needed)
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(str(files.plain(folder)))
@@ -277,8 +277,3 @@ def _decode_local(folder, split, shape):
             images.append(image)
             labels.append(example["label"])
     return np.array(images, np.uint8), np.array(labels, np.int32)
-
-
-def _require(package, what, extra):
-    if importlib.util.find_spec(package) is None:
-        raise InputError(f"{what} needs the package {package}: pip install 'rir_jax[{extra}]'")

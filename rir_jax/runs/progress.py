@@ -5,8 +5,6 @@ import dataclasses
 import sys
 import time
 
-import tqdm
-
 
 @dataclasses.dataclass(frozen=True)
 class Place:
@@ -44,6 +42,8 @@ class Progress:
         self._notes = {}
         self._bar = None
         if sys.stderr.isatty():
+            import tqdm
+
             layout = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
             self._bar = tqdm.tqdm(
                 total=total, initial=initial, dynamic_ncols=True, bar_format=layout

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from rir_jax import config as configs
+from rir_jax import extras
 from rir_jax.data import sources
 from rir_jax.data.dataset import Dataset
 from rir_jax.data.pipeline import Batches
@@ -125,8 +126,9 @@ def build(config: ml_collections.ConfigDict) -> Setup:
       config: validated.
 
     Raises:
-      InputError: a field that does not fit the data or the devices.
+      InputError: a field that does not fit the data or the devices, or a package is missing.
     """
+    extras.require("training", "tensorboardX", "tqdm")
     batch_size, data = config.train.batch_size, config.mesh.data
     at_once = config.mesh.seed or seeds_at_once(config.num_seeds, batch_size, data)
     mesh = create_mesh(batch_size, data, num_seeds=at_once)
