@@ -3,6 +3,8 @@
 Each wrong line is one that they must find: an unneeded "ignore" is an error, too.
 """
 
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
 import jax
 import numpy as np
 
@@ -13,8 +15,8 @@ config.train.epochs = 3
 config.optimizer.learning_rate = 1
 config.schedule.milestones = (2,)
 config.model.widths = None
-config.train.epochs = "3"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
-config.augment.flip = "no"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+config.train.epochs = "3"  # type: ignore
+config.augment.flip = "no"  # type: ignore
 epochs: int = config.train.epochs
 
 summary = rir_jax.train_and_evaluate(config, "runs/typed")
@@ -24,8 +26,8 @@ if summary is not None:
 model, variables, info = rir_jax.load("runs/typed")
 images = np.zeros((5, *info.image_shape), np.uint8)
 inputs: jax.Array = info.preprocess(images)
-info.preprocess("digit.png")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+info.preprocess("digit.png")  # type: ignore
 names: list[str] = rir_jax.list_models()
 width: int = model.stem_width
-depth: str = model.layers_per_block  # type: ignore[assignment]  # pyright: ignore
+depth: str = model.layers_per_block  # type: ignore
 print(model.apply(variables, inputs), width, depth, names, epochs)
