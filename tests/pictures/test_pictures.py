@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.layout_pb2 import Layout
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 import rir_jax
 from rir_jax.pictures.examples import example_images
@@ -86,9 +88,32 @@ def test_tensorboard_has_config_scalars_and_example_images(workdir):
     assert {"train/loss", "test/accuracy", "train/learning_rate"} <= set(found)
     [text] = found["config/text_summary"]
     assert "| `optimizer.learning_rate` | 0.05 |" in text.tensor.string_val[0].decode()
+    assert "test/images_per_second" not in found, "it is of training"
     [image] = found["examples"]
     picture = Image.open(io.BytesIO(image.image.encoded_image_string))
     assert picture.size == (8 * 72, 2 * 72)
+
+
+def test_tensorboard_sorts_runs_and_shows_both_splits_in_one_chart(workdir):
+    metadata = {
+        value.tag: value
+        for event in _events(workdir / "tensorboard")
+        for value in event.summary.value
+    }
+
+    def hparams(tag):
+        content = metadata[f"_hparams_/{tag}"].metadata.plugin_data.content
+        return getattr(HParamsPluginData.FromString(content), tag)
+
+    session = hparams("session_start_info").hparams
+    assert session["optimizer.learning_rate"].number_value == 0.05
+    assert session["model.widths"].string_value == "(4, 8)"
+    assert "model.head" not in session, "unset"
+    metrics = [info.name.tag for info in hparams("experiment").metric_infos]
+    assert metrics == ["test/loss", "test/accuracy"]
+    layout = Layout.FromString(metadata["custom_scalars__config__"].tensor.string_val[0])
+    tags = [list(chart.multiline.tag) for chart in layout.category[0].chart]
+    assert tags == [["train/loss", "test/loss"], ["train/accuracy", "test/accuracy"]]
 
 
 def test_examples_are_images_above_what_augmentation_makes_of_them():
