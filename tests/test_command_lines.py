@@ -23,8 +23,7 @@ MISTAKES = {
     "model": ([QUICKSTART, "--config.model.name=rir33"], "model.name is 'rir33'; allowed: cnn"),
     "dataset": (
         [QUICKSTART, "--config.dataset.name=cifar11", "--config.dataset.data_dir=DIR"],
-        "dataset 'cifar11' is not prepared in DIR; TFDS has none of that name (did you mean "
-        "'cifar10'?); prepare pictures of your own with: python -m rir_jax.prepare "
+        "prepare pictures of your own with: python -m rir_jax.prepare "
         "--dataset=cifar11 --data_dir=DIR --images=FOLDER",
     ),
     "config key": (

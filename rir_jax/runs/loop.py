@@ -53,10 +53,10 @@ def train_and_evaluate(
     folder.check(config)
     limit = config.train.time_limit
     with StopRequest(None if limit is None else configs.seconds(limit)) as stop:
-        if not processes.agree_all(folder.summary() is not None):
+        if not processes.agree_all(folder.finished(config)):
             setup = build(config)
             with folder.open(config):
-                if not processes.agree_all(folder.summary() is not None):  # nobody was faster
+                if not processes.agree_all(folder.finished(config)):  # nobody was faster
                     if config.num_seeds > 1:
                         return train_seeds(setup, folder, stop, Place(label))
                     with Run(setup, {config.seed: folder}, stop, Place(label)) as run:
