@@ -236,7 +236,7 @@ def no_arguments(arguments: list[str]) -> None:
         raise InputError(f"argument {arguments[0]!r} is not understood; allowed: flags, see --help")
 
 
-def one_of(*holders: flags.FlagHolder) -> None:
+def one_of(*holders: flags.FlagHolder | flags.Flag) -> None:
     """Refuses all but exactly one of some flags, of which one says what a command works on.
 
     Raises:
