@@ -211,7 +211,7 @@ def answers(model: nn.Module, variables: Any, images, labels, mean, std):
 
     Where the label is -1, which fills up a last batch, the loss is 0 and nothing is correct.
     """
-    logits = model.apply(variables, augment.normalize(images, mean, std))
+    logits: Any = model.apply(variables, augment.normalize(images, mean, std))
     counts = labels >= 0
     losses = cross_entropy(logits, jnp.maximum(labels, 0))
     correct = (jnp.argmax(logits, axis=-1) == labels) & counts
