@@ -1,7 +1,7 @@
 """The paper's 18-layer + wide RiR on CIFAR-100.
 
     python -m rir_jax.prepare --dataset=cifar100
-    python -m rir_jax.train --config=configs/cifar100_rir18_wide.py --workdir=runs/cifar100
+    python -m rir_jax.train --config=cifar100_rir18_wide --workdir=runs/cifar100
 
 The paper reports 77.10 % test accuracy.
 """

@@ -1,7 +1,7 @@
 """The paper's 18-layer + wide RiR on CIFAR-10: its best network, by its recipe.
 
     python -m rir_jax.prepare --dataset=cifar10
-    python -m rir_jax.train --config=configs/cifar10_rir18_wide.py --workdir=runs/cifar10_rir18_wide
+    python -m rir_jax.train --config=cifar10_rir18_wide --workdir=runs/cifar10_rir18_wide
 
 The paper reports 94.99 % test accuracy.
 """

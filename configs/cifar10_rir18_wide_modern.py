@@ -1,7 +1,7 @@
 """The wide RiR on CIFAR-10 by a recipe of today: longer, with what has become common since 2016.
 
     python -m rir_jax.prepare --dataset=cifar10
-    python -m rir_jax.train --config=configs/cifar10_rir18_wide_modern.py --workdir=runs/modern
+    python -m rir_jax.train --config=cifar10_rir18_wide_modern --workdir=runs/modern
 
 Not the paper's: a cosine schedule with a warm-up, Nesterov's momentum, a larger L2 penalty, label
 smoothing, CutMix and an average of the weights, over 200 epochs. Meant to pass the paper's 94.99 %

@@ -1,7 +1,7 @@
 """RiR with the sizes of ResNet-32, on CIFAR-10, by the paper's recipe.
 
     python -m rir_jax.prepare --dataset=cifar10
-    python -m rir_jax.train --config=configs/cifar10_rir32.py --workdir=runs/cifar10_rir32
+    python -m rir_jax.train --config=cifar10_rir32 --workdir=runs/cifar10_rir32
 
 On a laptop, a subset shows it learning: see "On a CPU" in the README.
 """

@@ -1,6 +1,6 @@
 """RiR-32 on scikit-learn's handwritten digits: real images, no download, about a minute.
 
-python -m rir_jax.train --config=configs/quickstart.py --workdir=runs/quickstart
+python -m rir_jax.train --config=quickstart --workdir=runs/quickstart
 """
 
 import rir_jax

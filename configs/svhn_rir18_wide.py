@@ -1,7 +1,7 @@
 """The 18-layer + wide RiR on SVHN's cropped digits, which are not to be mirrored.
 
     python -m rir_jax.prepare --dataset=svhn_cropped
-    python -m rir_jax.train --config=configs/svhn_rir18_wide.py --workdir=runs/svhn_rir18_wide
+    python -m rir_jax.train --config=svhn_rir18_wide --workdir=runs/svhn_rir18_wide
 
 The paper has no figure for it.
 """

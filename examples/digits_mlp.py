@@ -4,7 +4,7 @@
 
 The generalized residual block is not about convolutions (paper, section 3): here its dense form
 replaces ``nn.Dense`` in a multi-layer perceptron of twelve layers. About 97 % test accuracy after
-a few seconds. Needs the extra ``digits``: ``pip install 'rir_jax[digits]'``.
+a few seconds. Needs the extra ``train``: ``pip install 'rir_jax[train]'``.
 """
 
 import functools

@@ -1,12 +1,13 @@
 """The pictures of a table: learning curves of its rows, and the paper's figures 3 and 4."""
 
+import itertools
 import json
 import statistics
 from collections.abc import Callable
 
 from experiments.runner import Result
 from experiments.table import Table
-from rir_jax.pictures.figure import COLOURS, STYLES, make_figure, png
+from rir_jax.pictures.figure import COLOURS, STYLES, accuracy_axis, epoch_axis, make_figure, png
 from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.workdir import Workdir
 
@@ -40,23 +41,23 @@ def _png(paint: Callable, title: str, panels: int = 1) -> bytes:
 
 
 def _curves(axes, results):
-    """Error on the split that is reported on, by epoch: the mean over seeds, and their range."""
-    from matplotlib.ticker import LogFormatter
-
+    """Accuracy on the split that is reported on, by epoch: the mean over seeds, and their range."""
+    drawn = []
     for number, result in enumerate(results):
-        curves = [_errors(run) for run in result.runs]
+        curves = [_accuracies(run) for run in result.runs]
         epochs = sorted(set.intersection(*map(set, curves)))
+        lines = [[curve[epoch] for epoch in epochs] for curve in curves]
+        drawn += itertools.chain.from_iterable(lines)
         _line(
             axes,
             epochs,
-            [[curve[epoch] for epoch in epochs] for curve in curves],
+            lines,
             color=COLOURS[number % len(COLOURS)],
             linestyle=STYLES[number % len(STYLES)],
             label=result.row.label,
         )
-    axes.set(xlabel="epoch", ylabel="error, %", yscale="log")
-    axes.yaxis.set_major_formatter(LogFormatter())  # 60, not 6 x 10^1
-    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    accuracy_axis(axes, drawn)
+    epoch_axis(axes)
 
 
 def _line(axes, x, lines, color, **style):
@@ -68,32 +69,31 @@ def _line(axes, x, lines, color, **style):
         axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
 
 
-def _errors(run):
-    """Of a run: error in percent by epoch."""
+def _accuracies(run):
+    """Of a run: accuracy in percent by epoch."""
     records = [record for record in read_metrics(Workdir(run)) if record["split"] != "train"]
-    return {record["epoch"]: 100 * (1 - record["accuracy"]) for record in records}
+    return {record["epoch"]: 100 * record["accuracy"] for record in records}
 
 
 def _depth(axes, results):
-    """Error against layers a block, a line a family (Fig. 4)."""
+    """Accuracy against layers a block, a line a family (Fig. 4)."""
     families = {}
     for result in results:
         family = result.row.label.split(",")[0]
-        errors = [100 - accuracy for accuracy in result.accuracies]
         layers = result.row.fields["model.layers_per_block"]
-        families.setdefault(family, []).append((layers, errors))
+        families.setdefault(family, []).append((layers, result.accuracies))
     for number, (family, points) in enumerate(families.items()):
         axes.errorbar(
             [layers for layers, _ in points],
-            [statistics.mean(errors) for _, errors in points],
-            yerr=[statistics.stdev(e) if len(e) > 1 else 0 for _, e in points],
+            [statistics.mean(accuracies) for _, accuracies in points],
+            yerr=[statistics.stdev(a) if len(a) > 1 else 0 for _, a in points],
             color=COLOURS[number],
             linestyle=STYLES[number],
             marker="os"[number % 2],
             capsize=3,
             label=family,
         )
-    axes.set(xlabel="layers a block", ylabel="error, %")
+    axes.set(xlabel="layers a block", ylabel="accuracy, %")
     axes.set_xticks(sorted({layers for points in families.values() for layers, _ in points}))
 
 

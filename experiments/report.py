@@ -114,15 +114,19 @@ def _markdown(table, results, rows, pictures):
     lines = [f"# {table.title}", ""]
     if table.note:
         lines += [table.note, ""]
-    lines += _accuracies(rows)
+    begun = [row for row in rows if row["seeds"]]
+    lines += _accuracies(begun)
     lines += ["", _legend(results, rows), ""]
     lines += [f"![{name[:-4]}]({name})" for name in pictures]
     origins = ("model", "workdir", "commit", "device", "parameters")
-    lines += ["", *_table(origins, [[row[name] for name in origins] for row in rows])]
+    lines += ["", *_table(origins, [[row[name] for name in origins] for row in begun])]
+    idle = [r.row.label for r in results if not r.summaries and not r.begun and not r.failure]
+    if idle:
+        lines += ["", f"Not run yet: {'; '.join(idle)}."]
     for result in results:
         if result.failure:
             lines += ["", f"{result.row.label} failed: {result.failure}"]
-        elif result.unfinished:
+        elif result.unfinished and result.row.label not in idle:
             lines += ["", f"{result.row.label}: {', '.join(result.unfinished)}."]
     return "\n".join(lines) + "\n"
 

@@ -49,6 +49,11 @@ class Result:
         return [self.workdir / f"seed_{summary['seed']}" for summary in self.summaries]
 
     @property
+    def begun(self) -> bool:
+        """Whether a run of it has been begun."""
+        return any(self.workdir.glob("seed_*/config.json"))
+
+    @property
     def accuracies(self) -> list[float]:
         """Of the finished runs, in percent."""
         splits = ("test_accuracy", "validation_accuracy")

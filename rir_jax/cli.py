@@ -4,8 +4,10 @@ import codecs
 import io
 import logging
 import os
+import pathlib
 import re
 import runpy
+import signal
 import sys
 import threading
 import traceback
@@ -16,16 +18,27 @@ import ml_collections
 from absl import flags
 
 from rir_jax import config as configs
-from rir_jax.errors import InputError, RunError
+from rir_jax.errors import InputError, Interrupted, RunError
 from rir_jax.files import cache_root
+from rir_jax.models.zoo import suggest
 
 
 def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
     """Parses the command line and calls ``main`` with the arguments that are no flags.
 
     Each command has flag values of its own, so that importing several commands never clashes.
-    Exit codes: 0; 2 for something the user gave that is not allowed; 1 for a run that failed.
+    Exit codes: 0; 2 for something the user gave that is not allowed; 1 for a run that failed; 130
+    after Ctrl-C.
     """
+    try:
+        _start(main, values)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough, as of `--help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _start(main, values):
     if any(argument in ("--help", "-h") for argument in sys.argv[1:]):
         print(f"{sys.modules[main.__module__].__doc__}\n{values.get_help()}")
         if "config" in values:
@@ -39,6 +52,8 @@ def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
         _fail(error, 2)
     except RunError as error:
         _fail(error, 1)
+    except Interrupted:
+        sys.exit(130)  # all processes have come to the checkpoint: the end is an orderly one
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BaseException:
@@ -89,7 +104,7 @@ def _hush_orbax():
 
 
 class ConfigFlag(flags.Flag):
-    """``--config=FILE``, with the fields that ``--config.FIELD=VALUE`` sets in it.
+    """``--config=NAME_OR_FILE``, with the fields that ``--config.FIELD=VALUE`` sets in it.
 
     Attributes:
       fields: names of fields and texts of their values, in the order given.
@@ -98,7 +113,10 @@ class ConfigFlag(flags.Flag):
     fields: list[tuple[str, str]]
 
     def __init__(self):
-        what = "Python file with a get_config(); --config.FIELD=VALUE sets a field."
+        what = (
+            f"One of {', '.join(list_configs())}; or a Python file with a get_config(). "
+            "--config.FIELD=VALUE sets a field."
+        )
         super().__init__(flags.ArgumentParser(), None, "config", None, what)
         self.fields = []
 
@@ -112,8 +130,9 @@ class ConfigFlag(flags.Flag):
         if not self.value:
             raise InputError("--config is missing; see --help")
         try:
-            path = os.path.expanduser(self.value)
-            config = runpy.run_path(path).get("get_config", lambda: None)()
+            config = runpy.run_path(_find(self.value)).get("get_config", lambda: None)()
+        except InputError:
+            raise
         except Exception as error:  # the file is Python: anything
             raise InputError(f"--config={self.value}: {_one_line(error)}") from None
         if not isinstance(config, ml_collections.ConfigDict):
@@ -124,6 +143,27 @@ class ConfigFlag(flags.Flag):
         texts = dict(self.fields)  # of a field given twice, the last value counts
         given = {path: configs.parse_text(path, text) for path, text in texts.items()}
         return configs.from_flat(configs.flatten(config) | given)
+
+
+_CONFIGS = pathlib.Path(__file__).parent / "configs"
+
+
+def list_configs() -> list[str]:
+    """The names of the configs that come with the package.
+
+    >>> "quickstart" in list_configs()
+    True
+    """
+    return sorted(path.stem for path in _CONFIGS.glob("[a-z]*.py"))
+
+
+def _find(name):
+    """The file of a config that comes with the package, or one by its path."""
+    if re.fullmatch(r"\w+", name) is None:
+        return os.path.expanduser(name)
+    if name not in list_configs():
+        raise InputError(f"--config={name} is unknown; {suggest(name, list_configs())}, or a file")
+    return str(_CONFIGS / f"{name}.py")
 
 
 def define_config(values: flags.FlagValues) -> ConfigFlag:
@@ -196,7 +236,7 @@ def no_arguments(arguments: list[str]) -> None:
         raise InputError(f"argument {arguments[0]!r} is not understood; allowed: flags, see --help")
 
 
-def one_of(*holders: flags.FlagHolder) -> None:
+def one_of(*holders: flags.FlagHolder | flags.Flag) -> None:
     """Refuses all but exactly one of some flags, of which one says what a command works on.
 
     Raises:

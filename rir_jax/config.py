@@ -11,6 +11,7 @@ import math
 import operator
 import re
 import reprlib
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from ml_collections import config_dict
 from rir_jax.errors import InputError
 from rir_jax.models import network, zoo
 from rir_jax.models.fields import plain
+from rir_jax.typed_config import Fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +88,9 @@ def _flag(default, doc):
 
 
 def _widths(doc):
-    return Field(tuple, None, doc, "a tuple of whole numbers of 1 or more, such as (16, 32, 64)")
+    return Field(
+        tuple, None, doc, "a tuple of whole numbers of 1 or more, such as (16, 32, 64) or (16,)"
+    )
 
 
 def _increasing(values):
@@ -228,7 +232,7 @@ FIELDS: dict[str, Field] = {
         tuple,
         (42, 62),
         "epochs after which the learning rate drops",
-        "increasing whole numbers of epochs, such as (42, 62)",
+        "increasing whole numbers of epochs, such as (42, 62), (2,) for one or () for none",
         _increasing,
     ),
     "schedule.factor": _number(0.1, "what a drop multiplies the learning rate by"),
@@ -241,6 +245,34 @@ FIELDS: dict[str, Field] = {
     ),
     "mesh.seed": _whole(None, "seeds trained at once; unset: as many as the devices are good for"),
 }
+
+_ALSO_CALLED = {
+    "optimizer.learning_rate": ("lr", "rate", "base_lr", "step_size", "eta"),
+    "optimizer.weight_decay": ("wd", "l2", "decay", "regularization"),
+    "optimizer.momentum": ("beta", "mom"),
+    "train.batch_size": ("bs", "batch", "minibatch", "batchsize"),
+    "train.epochs": ("num_epochs", "max_epochs", "n_epochs", "passes"),
+    "train.label_smoothing": ("smoothing",),
+    "train.average_decay": ("ema", "ema_decay", "polyak"),
+    "train.log_every_steps": ("log_interval", "print_freq", "log_freq"),
+    "schedule.milestones": ("drops", "steps", "decay_epochs", "boundaries"),
+    "schedule.factor": ("gamma", "drop", "decay_rate"),
+    "schedule.kind": ("scheduler", "sched", "lr_schedule"),
+    "schedule.warmup_epochs": ("warmup",),
+    "augment.crop_padding": ("padding", "crop", "random_crop"),
+    "augment.flip": ("hflip", "mirror", "horizontal_flip"),
+    "compute_dtype": ("dtype", "precision", "amp", "bf16", "half"),
+    "dataset.name": ("dataset", "dataset_name"),
+    "dataset.data_dir": ("data_path", "root", "datadir"),
+    "dataset.validation_fraction": ("val_split", "validation", "val"),
+    "model.name": ("model", "arch", "architecture", "network"),
+    "model.widths": ("channels", "width"),
+    "model.blocks": ("depth", "num_blocks"),
+    "num_seeds": ("seeds", "repeats"),
+    "seed": ("random_seed", "rng"),
+    "checkpoint.every_epochs": ("save_interval", "save_freq"),
+}
+"""What other programs call a field: a suggestion goes by the meaning before it goes by letters."""
 
 INERT_FIELDS = (
     "mesh.data",
@@ -279,12 +311,34 @@ def describe_fields() -> str:
         default = "unset" if field.default is None else field.default
         lines += [
             f"  {path} ({field.type.__name__}, {default})",
-            f"    {field.doc}; allowed: {field.allowed}",
+            f"    {field.doc}; allowed: {_allowed(field)}",
         ]
     return "\n".join(lines)
 
 
-def default_config() -> ml_collections.ConfigDict:
+class Config(Fields):
+    """A locked ``ConfigDict`` whose fields an editor knows; `default_config` makes one.
+
+    It prints as what differs from the defaults, and ``config.to_yaml()`` as a whole.
+
+    >>> config = default_config()
+    >>> config.train.epochs = 3
+    >>> config
+    Config(train.epochs=3)
+    """
+
+    def __repr__(self) -> str:
+        changed = [
+            f"{path}={value!r}"
+            for path, value in flatten(self).items()
+            if path not in FIELDS or value != FIELDS[path].default
+        ]
+        return f"Config({textwrap.shorten(', '.join(changed), 240, placeholder=' ...')})"
+
+    __str__ = __repr__
+
+
+def default_config() -> Config:
     """The paper's recipe for its ``18-layer + wide RiR`` on CIFAR-10, locked.
 
     >>> default_config().train.batch_size
@@ -294,7 +348,7 @@ def default_config() -> ml_collections.ConfigDict:
         path: config_dict.placeholder(field.type) if field.default is None else field.default
         for path, field in FIELDS.items()
     }
-    return ml_collections.ConfigDict(unflatten_dict(values, sep=".")).lock()
+    return Config(unflatten_dict(values, sep=".")).lock()
 
 
 def drops(config: ml_collections.ConfigDict) -> list[int]:
@@ -304,7 +358,7 @@ def drops(config: ml_collections.ConfigDict) -> list[int]:
     return [epoch for epoch in config.schedule.milestones if epoch < config.train.epochs]
 
 
-def of_seed(config: ml_collections.ConfigDict, seed: int) -> ml_collections.ConfigDict:
+def of_seed(config: ml_collections.ConfigDict, seed: int) -> Config:
     """The config of one seed of a run of several, as of a run of its own."""
     return from_flat({**flatten(config), "seed": seed, "num_seeds": 1, "mesh.seed": None})
 
@@ -314,7 +368,7 @@ def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return {path: plain(value) for path, value in flatten_dict(config.to_dict(), sep=".").items()}
 
 
-def from_flat(values: dict[str, Any]) -> ml_collections.ConfigDict:
+def from_flat(values: dict[str, Any]) -> Config:
     """The inverse of `flatten`, also after JSON; fields that are absent keep their defaults.
 
     Raises:
@@ -427,7 +481,7 @@ def parse_text(path: str, text: str) -> Any:
     except InputError:
         raise
     except (ValueError, KeyError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise InputError(f"{path} is {_brief.repr(text)}; allowed: {field.allowed}") from None
+        raise _not_allowed(path, text) from None
 
 
 def _flag_value(text):
@@ -452,8 +506,18 @@ _PARSERS: dict[type, Callable[[str], Any]] = {
 
 def _field(path):
     if path not in FIELDS:
-        raise InputError(f"config field {path!r} is unknown; {zoo.suggest(path, FIELDS)}")
+        raise InputError(f"config field {path!r} is unknown; {_suggest(path)}")
     return FIELDS[path]
+
+
+def _suggest(path):
+    """The field that is meant by its name without a group, by another name, or by its letters."""
+    name = path.rpartition(".")[2].lower()
+    meant = [field for field in FIELDS if name == field.rpartition(".")[2]]
+    meant += [field for field, others in _ALSO_CALLED.items() if name in others]
+    if len(meant) == 1:
+        return f"did you mean {meant[0]!r}? allowed: the fields that train --help lists"
+    return zoo.suggest(path, FIELDS)
 
 
 def _check(path, value):
@@ -464,7 +528,15 @@ def _check(path, value):
     types = (int, float) if field.type is float else field.type
     right_type = isinstance(value, types) and not (numeric and isinstance(value, bool))
     if not right_type or not field.check(value):
-        raise InputError(f"{path} is {_brief.repr(value)}; allowed: {field.allowed}")
+        raise _not_allowed(path, value)
+
+
+def _not_allowed(path, value):
+    return InputError(f"{path} is {_brief.repr(value)}; allowed: {_allowed(FIELDS[path])}")
+
+
+def _allowed(field):
+    return field.allowed if field.default is not None else f"{field.allowed}; None unsets it"
 
 
 def model_fields(config: ml_collections.ConfigDict) -> dict[str, Any]:

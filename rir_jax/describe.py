@@ -1,7 +1,8 @@
 """Describes a network: python -m rir_jax.describe --model=rir18_wide [--svg=FILE]
 
 Prints its layers with shapes, parameters and multiplications; --svg draws it, with its streams,
-their crossings and both shortcuts. Any config will do: --config=FILE [--config.model.FIELD=VALUE].
+their crossings and both shortcuts. Any config will do, --config=FILE [--config.model.FIELD=VALUE],
+and so will a trained network, --workdir=DIR.
 """
 
 import math
@@ -14,6 +15,7 @@ from rir_jax.errors import InputError
 
 FLAGS = flags.FlagValues()
 _MODEL = flags.DEFINE_string("model", None, "Name of a network.", FLAGS)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.", FLAGS)
 _CONFIG = cli.define_config(FLAGS)
 _CLASSES = flags.DEFINE_integer("num_classes", 10, "Outputs.", 1, flag_values=FLAGS)
 _SHAPE = flags.DEFINE_string("image_shape", "32,32,3", "Height, width, channels.", FLAGS)
@@ -22,16 +24,11 @@ _SVG = flags.DEFINE_string("svg", None, "File for a picture.", FLAGS)
 
 def main(arguments: list[str]) -> None:
     cli.no_arguments(arguments)
-    name, fields = _choice()
-    shape = _image_shape(_SHAPE.value)
+    cli.one_of(_MODEL, _CONFIG, _WORKDIR)
+    name, model, shape = _trained() if _WORKDIR.value else _chosen()
     from rir_jax.analysis.drawing import draw_network
     from rir_jax.analysis.layers import layers_of, table
-    from rir_jax.models.zoo import create_model
 
-    try:
-        model = create_model(name, _CLASSES.value, **fields)
-    except ValueError as error:
-        raise InputError(str(error)) from None
     print(table(layers_of(model, shape)))
     if _SVG.value:
         picture = draw_network(model, shape, name).encode()
@@ -41,15 +38,27 @@ def main(arguments: list[str]) -> None:
             raise InputError(f"--svg={_SVG.value} cannot be written: {error}") from None
 
 
-def _choice():
-    """The name and the fields of the network that is asked for."""
-    if bool(_MODEL.value) == bool(_CONFIG.value):
-        raise InputError("--model or --config is needed; allowed: one of them, see --help")
-    if _MODEL.value:
-        return _MODEL.value, {}
-    config = _CONFIG.load()
-    configs.validate(config)
-    return config.model.name, configs.model_fields(config)
+def _trained():
+    """The name, the network and the image shape of a run."""
+    from rir_jax.trained.load import load
+
+    model, _, info = load(_WORKDIR.value)
+    return info.config.model.name, model, info.image_shape
+
+
+def _chosen():
+    """The name, the network and the image shape that the flags describe."""
+    name, fields, shape = _MODEL.value, {}, _image_shape(_SHAPE.value)
+    if _CONFIG.value:
+        config = _CONFIG.load()
+        configs.validate(config)
+        name, fields = config.model.name, configs.model_fields(config)
+    from rir_jax.models.zoo import create_model
+
+    try:
+        return name, create_model(name, _CLASSES.value, **fields), shape
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def _image_shape(text):

@@ -10,3 +10,7 @@ class InputError(ValueError):
 
 class RunError(RuntimeError):
     """A run that was well asked for could not go on: diverged, disk full, ... Exit code 1."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a run at a checkpoint, which the log tells of. Exit code 130."""

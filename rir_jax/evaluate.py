@@ -1,6 +1,7 @@
 """Evaluates a trained network: python -m rir_jax.evaluate --workdir=DIR
 
-Prints exact accuracy and loss on the whole split that the run reports on as one line of JSON, and
+Prints exact accuracy and loss on the whole split that the run reports on as one line of JSON, with
+the accuracy of each class and, of more than five, that among the five most probable; and
 draws the confusion matrix and the worst mistakes into the folder, confusion.png and mistakes.png
 (--nopictures: not).
 --pretrained=NAME evaluates a network that comes with the package, without pictures.

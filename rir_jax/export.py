@@ -11,8 +11,7 @@ from functools import partial
 
 from absl import flags
 
-from rir_jax import cli, files
-from rir_jax.data.sources import require
+from rir_jax import cli, extras, files
 from rir_jax.errors import InputError, RunError
 
 FLAGS = flags.FlagValues()
@@ -33,8 +32,7 @@ def main(arguments: list[str]) -> None:
     if not (_OUTPUT.value or _ONNX.value or _WEIGHTS.value):
         raise InputError("--output, --onnx and --weights are missing; allowed: one of them or more")
     if _ONNX.value:
-        for package in ("onnx", "onnxruntime"):
-            require(package, "--onnx", "onnx")
+        extras.require("--onnx", "onnx", "onnxruntime")
     cli.use_compilation_cache()
     from rir_jax.trained.load import load_finished
     from rir_jax.trained.weights import from_pretrained

@@ -17,7 +17,6 @@ A bucket (``gs://``, through gcsfs) has no folders, no renames and no locks. Wha
 import contextlib
 import functools
 import hashlib
-import importlib.util
 import json
 import logging
 import os
@@ -31,6 +30,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from rir_jax import extras
 from rir_jax.errors import InputError
 
 MARK = "commit_success.txt"
@@ -53,8 +53,7 @@ def path(name: epath.PathLike) -> epath.Path:
     if scheme is not None:
         if scheme[0] != _BUCKETS or text.strip("/") == "gs:":
             raise InputError(f"{text} is in no store that is known; allowed: gs://BUCKET/NAME")
-        if importlib.util.find_spec("gcsfs") is None:
-            raise InputError(f"{text} needs the package gcsfs: pip install 'rir_jax[gcs]'")
+        extras.require(text, "gcsfs")
         _set_up_gcsfs()
     return epath.Path(text).expanduser()
 

@@ -46,12 +46,13 @@ def train_and_evaluate(
         run.
 
     Returns:
-      What summary.json holds; None if the run stopped before its end, by a signal or by
+      What summary.json holds; None if the run stopped before its end, by SIGTERM or by
       ``train.time_limit``, with a checkpoint to go on from.
 
     Raises:
       InputError: a field, file or folder that is not allowed; nothing has been written.
       RunError: the run could not go on (the loss is not finite, a disk is full).
+      KeyboardInterrupt: Ctrl-C; the first lets the run write a checkpoint to go on from.
 
     >>> import rir_jax, tempfile
     >>> config = rir_jax.default_config()
@@ -70,10 +71,10 @@ def train_and_evaluate(
     folder.check(config)
     limit = config.train.time_limit
     with StopRequest(None if limit is None else configs.seconds(limit)) as stop:
-        if not processes.agree_all(folder.summary() is not None):
+        if not processes.agree_all(folder.finished(config)):
             setup = dataclasses.replace(set_up(config, dataset, source), on_record=on_record)
             with folder.open(config):
-                if not processes.agree_all(folder.summary() is not None):  # nobody was faster
+                if not processes.agree_all(folder.finished(config)):  # nobody was faster
                     if config.num_seeds > 1:
                         return train_seeds(setup, folder, stop, Place(label))
                     with Run(setup, {config.seed: folder}, stop, Place(label)) as run:

@@ -10,7 +10,7 @@ python -m rir_jax.prepare --dataset=cifar10 [--data_dir=DIR]
 from absl import flags
 from etils import epath
 
-from rir_jax import cli, files
+from rir_jax import cli, extras, files
 from rir_jax.data import sources
 from rir_jax.errors import InputError
 
@@ -75,6 +75,7 @@ def prepare(name: str, data_dir: str | None = None) -> epath.Path:
         return sources.prepared_folder(name, data_dir)
     except InputError:
         pass  # to be prepared
+    extras.require(f"preparing {name!r}", "tensorflow_datasets")
     import tensorflow_datasets as tfds
 
     if name.partition("/")[0] not in tfds.list_builders(with_community_datasets=False):
@@ -83,7 +84,7 @@ def prepare(name: str, data_dir: str | None = None) -> epath.Path:
             "for pictures of your own"
         )
     sources.check_can_build(name, data_dir)
-    sources.require("tensorflow", f"preparing {name!r}", "prepare")
+    extras.require(f"preparing {name!r}", "tensorflow")
     where = files.path(data_dir or sources.DEFAULT_DATA_DIR)
     try:
         builder = tfds.builder(name, data_dir=where, file_format="array_record")

@@ -1,12 +1,15 @@
 """The config's fields, and how a command line sets them."""
 
+import importlib
+import pathlib
 import sys
 
 import pytest
 
-from rir_jax import cli, train
+from rir_jax import cli, train, typed_config
 from rir_jax import config as configs
 from rir_jax.errors import InputError
+from tools.typed_config import source
 
 QUICKSTART = "--config=configs/quickstart.py"
 
@@ -120,3 +123,70 @@ def test_none_unsets_what_the_file_set(tmp_path):
     assert [load(chosen)[0].compute_dtype, load(chosen)[0].train.time_limit] == ["bfloat16", "9m"]
     config, _ = load(chosen, *unset)
     assert (config.compute_dtype, config.train.time_limit) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("optimizer.lr", "optimizer.learning_rate"),
+        ("optimizer.wd", "optimizer.weight_decay"),
+        ("train.bs", "train.batch_size"),
+        ("learning_rate", "optimizer.learning_rate"),
+        ("optimizer.epochs", "train.epochs"),
+        ("schedule.gamma", "schedule.factor"),
+        ("train.epoch", "train.epochs"),
+    ],
+)
+def test_an_unknown_field_is_taken_for_what_is_meant(given, meant):
+    with pytest.raises(InputError, match=f"'{given}' is unknown; did you mean '{meant}'?"):
+        configs.parse_text(given, "1")
+
+
+def test_another_name_of_a_field_is_of_one_field_and_no_field_itself():
+    names = [name for others in configs._ALSO_CALLED.values() for name in others]
+    assert len(set(names)) == len(names)
+    assert set(configs._ALSO_CALLED) <= set(configs.FIELDS)
+    assert not {path.rpartition(".")[2] for path in configs.FIELDS} & set(names)
+
+
+def test_messages_say_how_to_give_one_milestone_and_how_to_unset_a_field():
+    with pytest.raises(InputError, match=r"milestones is 2; allowed: .* \(2,\) for one or \(\)"):
+        configs.parse_text("schedule.milestones", "2")
+    with pytest.raises(InputError, match=r"num_train is 'all'; allowed: .*; None unsets it"):
+        configs.parse_text("dataset.num_train", "all")
+
+
+def test_a_config_prints_what_differs_from_the_defaults():
+    config = configs.default_config()
+    assert str(config) == repr(config) == "Config()"
+    config.model.widths, config.train.epochs = (4, 8, 8), 3
+    assert str(config) == "Config(model.widths=(4, 8, 8), train.epochs=3)"
+    for path, field in configs.FIELDS.items():
+        if path.startswith("model.") and field.type is tuple:
+            config.model[path[6:]] = tuple(range(1, 900))
+    assert len(str(config)) < 270
+    assert config.copy_and_resolve_references() == config
+
+
+def test_the_types_of_the_config_are_those_of_the_fields():
+    assert pathlib.Path(typed_config.__file__).read_text() == source(), (
+        "python -m tools.typed_config"
+    )
+
+
+def test_a_config_by_name_works_anywhere(tmp_path, monkeypatch):
+    by_path, _ = load("--config=configs/cifar100_rir18_wide.py")
+    monkeypatch.chdir(tmp_path)
+    assert load("--config=quickstart")[0].dataset.name == "digits"
+    assert load("--config=cifar100_rir18_wide")[0] == by_path
+    with pytest.raises(InputError, match="--config=quickstar is unknown; did you mean 'quickstart"):
+        load("--config=quickstar")
+
+
+def test_every_config_has_a_name_and_is_a_module():
+    files = {path.stem for path in pathlib.Path("configs").glob("*.py")} - {"__init__"}
+    assert set(cli.list_configs()) == files
+    for name in files:
+        module = importlib.import_module(f"rir_jax.configs.{name}")
+        configs.validate(module.get_config())
+        assert f"--config={name} " in module.__doc__ or name == "default"

@@ -22,9 +22,11 @@ LAYERS = (
     ("pictures", "analysis"),
     ("data",),
     ("config",),
+    ("typed_config",),
     ("models",),
     ("ops", "devices"),
     ("files",),
+    ("extras",),
     ("errors", "random_numbers", "version"),
 )
 LEVELS = {name: -level for level, names in enumerate(LAYERS) for name in names}

@@ -3,6 +3,7 @@
 import configparser
 import pathlib
 import re
+import subprocess
 
 import pytest
 import yaml
@@ -59,6 +60,17 @@ def test_the_citation_is_of_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == rir_jax.__version__
     assert citation["preferred-citation"]["title"].startswith("Resnet in Resnet")
+
+
+def test_quickstart_says_first_what_it_will_do_and_how_long(tmp_path):
+    for name in ("setup.cfg", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+    command = ["make", "-n", "-f", ROOT / "Makefile", "quickstart"]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    first, second, *rest = printed.stdout.splitlines()
+    assert 'echo "Installing into .venv, once: one to two minutes."' in first
+    assert 'echo "Training RiR-32' in second
+    assert any("pip install" in line for line in rest)
 
 
 def test_hooks_run_what_lint_runs():

@@ -16,7 +16,7 @@ TABLE = Table(
         _row("ours"),
         _row("outer shortcut after the last ReLU", outer_shortcut="post_relu"),
         _row("outer shortcut before the batch norm", outer_shortcut="pre_norm"),
-        _row("no outer shortcut", outer_shortcut="none"),
+        _row("no outer shortcut (ResNet Init)", name="resnet_init32"),
         _row("1x1 projection where shapes change", shortcut="projection"),
         _row("stride in the last layer of a block", stride_layer="last"),
         _row("head of 1x1 convolution", head="conv"),
@@ -27,7 +27,7 @@ TABLE = Table(
         _row("weiaicunzai's choices but its head", **overrides.WEIAICUNZAI),
     ),
     note=(
-        "Without the outer shortcut a network is what the paper calls ResNet Init. weiaicunzai's "
+        "weiaicunzai's "
         "head, a strided convolution and two dense layers with dropout, is bound to 32x32 images "
         "and not among the network's."
     ),

@@ -2,6 +2,7 @@
 
 A row is a stage, a shaded box a residual block, and a column a layer: from the states on its left,
 along the convolutions, through the sum, batch norm (N) and ReLU (R), to the states on its right.
+From there each stream runs back to the left of the next row.
 """
 
 import dataclasses
@@ -61,8 +62,15 @@ class _Drawing:
         self._text(_LEFT, 34, self.title, size=20, weight="bold")
         self._text(_LEFT, 54, heading, size=12)
         y = self._ends(_LEFT, 92, "image", [self.by_name["stem_conv"]], _INK)
+        x_end, y_ends = self.x_end, dict.fromkeys(self.lanes, 106.0)
         for stage in range(1, len(self.model.blocks) + 1):
+            self._join(x_end, y_ends, y, _LEFT + 4, self._lane_heights(y))
+            y_ends = self._lane_heights(y)
             y = self._stage(stage, y)
+            columns = self.model.blocks[stage - 1] * self.model.layers_per_block
+            x_end = _LEFT + columns * _COLUMN + 4
+        into_head = {lane: y + 26.0 + 8 * i for i, lane in enumerate(self.lanes)}
+        self._join(x_end, y_ends, y + 10, _LEFT, into_head)
         head = [layer for layer in self.layers if layer.name.startswith("head_")]
         y = self._ends(_LEFT, y + 16, "mean over the image", head, _INK)
         height = self._legend(y + 24)
@@ -93,8 +101,28 @@ class _Drawing:
             )
             self.parts.append(box if layer is None else f"<g>{_tooltip(layer)}{box}</g>")
             self._text(x + width / 2, y + 18, text, size=12, anchor="middle")
+            self.x_end = x + width
             x += width + 25
         return y + 52
+
+    def _lane_heights(self, y):
+        """Of each stream in the row that starts at ``y``."""
+        return {lane: y + _ARCS + i * _LANES for i, lane in enumerate(self.lanes)}
+
+    def _join(self, x_from, y_from, y_row, x_to, y_to):
+        """Each stream from the end of a row, above the next row, which starts at y_row, into it.
+
+        The outer stream on the right is the inner one on the left: they do not cross.
+        """
+        for i, lane in enumerate(self.lanes):
+            inner = len(self.lanes) - 1 - i
+            right, gap, left = x_from + 12 + 7 * inner, y_row - 4 - 6 * i, _LEFT - 12 - 7 * i
+            self.parts.append(
+                f'<path d="M{x_from:g} {y_from[lane]:g}H{right:g}V{gap:g}H{left:g}V{y_to[lane]:g}'
+                f'H{x_to - 6:g}" fill="none" stroke="{self.colors[lane]}" stroke-width="1.6" '
+                f'class="join"/>'
+            )
+            self._line(x_to - 8, y_to[lane], x_to, y_to[lane], self.colors[lane], True)
 
     def _stage(self, stage, y):
         for block in range(self.model.blocks[stage - 1]):

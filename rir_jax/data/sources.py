@@ -1,6 +1,7 @@
 """Where images come from: scikit-learn's digits, and every TFDS set of images of one size."""
 
 import contextlib
+import difflib
 import functools
 import importlib.util
 import json
@@ -13,7 +14,7 @@ import ml_collections
 import numpy as np
 from etils import epath
 
-from rir_jax import files
+from rir_jax import extras, files
 from rir_jax.config import FIELDS
 from rir_jax.data import cache
 from rir_jax.data.dataset import Dataset, Split, part_of
@@ -80,7 +81,7 @@ def load(
 
 def _digits():
     """1,797 handwritten digits, 8x8, 16 grey levels; every fifth of each class is for testing."""
-    require("sklearn", "the data set 'digits'", "digits")
+    extras.require("the data set 'digits'", "sklearn")
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -96,8 +97,8 @@ def _digits():
 
 def _tfds(name, data_dir):
     folder = prepared_folder(name, data_dir)
-    for package in ("importlib_resources", "array_record", "PIL"):
-        require(package, f"reading {name!r} from {folder}", "tfds")
+    needed = ("tensorflow_datasets", "importlib_resources", "array_record")
+    extras.require(f"reading {name!r} from {folder}", *needed)
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(str(files.plain(folder)))
@@ -179,21 +180,44 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
         configs = [f"{name}/{child.name}" for child in others if _infos(child)]
     except Exception as error:  # too long, no package for gs://, no access, ...
         raise InputError(f"dataset.data_dir is {str(data_dir)[:80]!r}: {error}"[:300]) from None
-    how = f"prepare it with: python -m rir_jax.prepare --dataset={name} --data_dir={folder}"
     if not infos and configs:
         raise InputError(
             f"dataset {name!r} is prepared in {folder} with a config; allowed: {', '.join(configs)}"
         )
     if not infos:
-        raise InputError(f"dataset {name!r} is not prepared in {folder}; {how}")
+        raise InputError(f"dataset {name!r} is not prepared in {folder}; {_how(name, folder)}")
     formats = {info: _file_format(info) for info in infos}
     readable = [info for info, file_format in formats.items() if file_format == "array_record"]
     if not readable:
         found = ", ".join(sorted({str(file_format) for file_format in formats.values()}))
         raise InputError(
-            f"dataset {name!r} in {root} is in format {found}, not array_record; {how}"
+            f"dataset {name!r} in {root} is in format {found}, not array_record; "
+            f"{_how(name, folder)}"
         )
     return max(readable, key=_version).parent
+
+
+def _how(name, data_dir):
+    """How to prepare a set, by whether TFDS can download one of its name."""
+    command = f"python -m rir_jax.prepare --dataset={name} --data_dir={data_dir}"
+    known = _names_in_tfds()
+    if not known or name.partition("/")[0] in known:
+        return f"prepare it with: {command}"
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return (
+        f"TFDS has none of that name{hint}; prepare pictures of your own with: "
+        f"{command} --images=FOLDER"
+    )
+
+
+def _names_in_tfds():
+    """Names of all sets that TFDS downloads; none where it is not installed."""
+    if importlib.util.find_spec("tensorflow_datasets") is None:
+        return []
+    import tensorflow_datasets as tfds
+
+    return tfds.list_builders(with_community_datasets=False)
 
 
 def _folders(root):
@@ -274,8 +298,7 @@ def check_can_build(name: str, data_dir: str | None) -> None:
             f"data_dir is {data_dir}, and {name!r} is not there; allowed: a folder on a disk "
             "(gcloud storage cp --recursive copies it to a bucket)"
         )
-    for package in ("array_record", "importlib_resources"):
-        require(package, f"preparing {name!r}", "tfds")
+    extras.require(f"preparing {name!r}", "array_record", "importlib_resources")
 
 
 def build(builder: Any, name: str, data_dir: epath.PathLike, **options: Any) -> epath.Path:
@@ -290,18 +313,3 @@ def build(builder: Any, name: str, data_dir: epath.PathLike, **options: Any) -> 
         reason = " ".join(str(error).split())[:300]
         raise RunError(f"dataset {name!r} could not be prepared in {data_dir}: {reason}") from error
     return prepared_folder(name, os.fspath(data_dir))
-
-
-def require(package: str, what: str, extra: str) -> None:
-    """Checks that a package is installed.
-
-    Args:
-      package: its name.
-      what: what needs it, for the message.
-      extra: of this package that brings it.
-
-    Raises:
-      InputError: it is not.
-    """
-    if importlib.util.find_spec(package) is None:
-        raise InputError(f"{what} needs the package {package}: pip install 'rir_jax[{extra}]'")

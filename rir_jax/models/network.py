@@ -1,5 +1,6 @@
 """One network for the four families: a stem, three stages of residual blocks, a head."""
 
+import dataclasses
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, NamedTuple
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from rir_jax.models import streams
 from rir_jax.models.blocks import OUTER_SHORTCUTS, ResidualBlock
@@ -85,8 +87,21 @@ class Network(nn.Module):
         _check_fields(self)
         super().__post_init__()
 
+    def __repr__(self) -> str:
+        """The fields that are not at their defaults; ``tabulate`` shows the layers.
+
+        >>> Network(10, widths=(4, 8), blocks=(1, 1), dtype=jnp.bfloat16)
+        Network(num_classes=10, widths=(4, 8), blocks=(1, 1), dtype=bfloat16)
+        """
+        texts = [
+            f"{field.name}={_readable(getattr(self, field.name))}"
+            for field in dataclasses.fields(self)
+            if field.name != "parent" and getattr(self, field.name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(texts)})"
+
     def __call__(
-        self, images: jax.Array, train: bool = False, frozen: Collection[str] = ()
+        self, images: ArrayLike, train: bool = False, frozen: Collection[str] = ()
     ) -> jax.Array:
         """Images ``[N, H, W, C]`` to logits ``[N, num_classes]``.
 
@@ -95,7 +110,7 @@ class Network(nn.Module):
         """
         return self._run(images, train, frozen)["logits"]
 
-    def features(self, images: jax.Array, train: bool = False) -> jax.Array:
+    def features(self, images: ArrayLike, train: bool = False) -> jax.Array:
         """Images ``[N, H, W, C]`` to what the classes are computed from, ``[N, widths[-1]]``.
 
         It is the mean of the last stage's output over its pixels, float32 or wider:
@@ -109,7 +124,7 @@ class Network(nn.Module):
         """
         return self._run(images, train)["features"]
 
-    def stages(self, images: jax.Array, train: bool = False) -> dict[str, jax.Array]:
+    def stages(self, images: ArrayLike, train: bool = False) -> dict[str, jax.Array]:
         """The output of the stem and of each stage, ``{"stem": [N, H, W, C], "stage1": ...}``.
 
         ``model.apply(variables, images, method="stages")``; see `features`.
@@ -187,6 +202,10 @@ class Network(nn.Module):
         if self.two_streams:
             layer = partial(GeneralizedConv, shortcut=self.shortcut, **conv.keywords)
         return Parts(conv, layer, conv, norm, ResidualBlock)
+
+
+def _readable(value):
+    return jnp.dtype(value).name if isinstance(value, type | jnp.dtype) else repr(value)
 
 
 class Parts(NamedTuple):

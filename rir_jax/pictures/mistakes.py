@@ -20,13 +20,22 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
 
 
 def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -> bytes:
-    """A confusion matrix as a PNG: rows are coloured by their shares, cells hold the counts."""
+    """A confusion matrix as a PNG, with the accuracy of each class beside its row.
+
+    What is right is blue by its share of the row. A mistake is orange, and a single one already
+    darker than none.
+    """
     count = len(class_names)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    totals = matrix.sum(axis=1)
+    shares = matrix / np.maximum(totals[:, None], 1)
+    right = np.eye(count, dtype=bool)
+    wrong = np.where(right, 0, shares)
+    tints = np.where(wrong > 0, 0.25 + 0.75 * np.sqrt(wrong / max(wrong.max(), 1e-9)), 0)
     side = 3.2 + (0.42 if count <= _MANY else 0.14) * count
-    figure = make_figure(side + 0.6, side)
+    figure = make_figure(side + 0.8, side)
     axes = figure.subplots()
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(np.ma.array(shares, mask=~right), cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(np.ma.array(tints, mask=tints == 0), cmap="Oranges", vmin=0, vmax=1.3)
     size = 8 if count <= _MANY else 6
     names = [_as_it_is(name) for name in class_names]
     axes.set_xticks(range(count), names, rotation=90, fontsize=size)
@@ -34,10 +43,13 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -
     axes.set(xlabel="predicted", ylabel="true", title=title)
     if count <= _MANY:
         for row, column in zip(*np.nonzero(matrix), strict=True):
-            color = "white" if shares[row, column] > 0.5 else "black"
+            color = "white" if row == column and shares[row, column] > 0.5 else "black"
             number = f"{matrix[row, column]:,}"
             axes.text(column, row, number, ha="center", va="center", color=color, fontsize=7)
-    figure.colorbar(picture, ax=axes, shrink=0.8, label="share of the true class")
+    beside = axes.secondary_yaxis("right")
+    accuracies = [f"{100 * shares[i, i]:.1f} %" if totals[i] else "none" for i in range(count)]
+    beside.set_yticks(range(count), accuracies, fontsize=size)
+    beside.set_ylabel("accuracy of the class")
     return png(figure)
 
 
@@ -75,12 +87,12 @@ def draw_mistakes(
       title: of the picture.
     """
     worst = worst_mistakes(labels, probabilities)
-    columns = 6
-    rows = max(1, -(-len(worst) // columns))
+    columns = min(6, max(len(worst), 3))  # three at least: the title needs their width
+    rows = -(-len(worst) // columns)
     figure = make_figure(columns * 1.7, 0.8 + rows * 2.05)
-    for axes in figure.subplots(rows, columns, squeeze=False).ravel():
-        axes.set_axis_off()
-    for axes, index in zip(figure.axes, worst, strict=False):
+    for position in range(len(worst)):
+        figure.add_subplot(rows, columns, position + 1).set_axis_off()
+    for axes, index in zip(figure.axes, worst, strict=True):
         image = images[index]
         axes.imshow(np.repeat(image, 4 - image.shape[-1], axis=-1)[..., :3])
         taken = probabilities[index].argmax()
@@ -92,6 +104,6 @@ def draw_mistakes(
     wrong = int((probabilities.argmax(axis=1) != labels).sum())
     shown = f"the {len(worst)} most certain of {wrong:,} mistakes"
     if wrong == len(worst):
-        shown = f"all {wrong} mistakes" if wrong else "no mistake"
-    figure.suptitle(f"{title}: {shown}")
+        shown = f"all {wrong} mistakes" if wrong else f"no mistake in {len(labels):,} images"
+    figure.suptitle(f"{title}:\n{shown}", fontsize="medium")
     return png(figure)

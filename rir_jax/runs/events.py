@@ -17,7 +17,8 @@ from etils import epath
 from rir_jax import files
 from rir_jax.runs.workdir import write_errors
 
-_SCALARS = ("loss", "accuracy", "learning_rate", "images_per_second")
+_SCALARS = ("loss", "accuracy")
+_OF_TRAINING = ("learning_rate", "images_per_second")
 
 
 class Events:
@@ -49,17 +50,29 @@ class Events:
     def write(self, record: dict[str, Any]) -> None:
         """Adds the numbers of a record of metrics.jsonl."""
         with write_errors(self._folder):
-            for name in _SCALARS:
+            for name in _SCALARS + _OF_TRAINING * (record["split"] == "train"):
                 if record.get(name) is not None:
                     summary = self._make.scalar(f"{record['split']}/{name}", record[name])
                     self._add(record["step"], summary)
 
-    def describe(self, config: dict[str, Any], examples: np.ndarray) -> None:
-        """Adds what the run is: its config and example images, uint8 ``[height, width, C]``."""
+    def describe(self, config: dict[str, Any], examples: np.ndarray, held_out: str) -> None:
+        """Adds what the run is, and how TensorBoard is to show it beside others.
+
+        Args:
+          config: flat: as a table, and as hyperparameters by which runs are sorted.
+          examples: images, uint8 ``[height, width, C]``.
+          held_out: the split that the run reports on: its figures share a chart with training's.
+        """
         rows = "".join(f"| `{name}` | {value!r} |\n" for name, value in config.items())
         with write_errors(self._folder):
             self._add(0, self._make.text("config", f"| field | value |\n|---|---|\n{rows}"))
             self._add(0, self._make.image("examples", examples, dataformats="HWC"))
+            charts = {n: ["Multiline", [f"train/{n}", f"{held_out}/{n}"]] for n in _SCALARS}
+            self._add(0, self._make.custom_scalars({f"train and {held_out}": charts}))
+            sorted_by = [f"{held_out}/{name}" for name in _SCALARS]
+            experiment, session, _ = self._make.hparams(_sortable(config), sorted_by)
+            self._add(0, experiment)
+            self._add(0, session)
 
     def _add(self, step, summary):
         self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=summary))
@@ -81,3 +94,13 @@ class Events:
             self._writer.close()
         if self._remote:
             shutil.rmtree(self._local, ignore_errors=True)
+
+
+def _sortable(config):
+    """Values of the kinds that TensorBoard has columns of; what is unset has none."""
+    known = (bool, int, float, str)
+    return {
+        name: value if isinstance(value, known) else str(tuple(value))
+        for name, value in config.items()
+        if value is not None
+    }

@@ -4,11 +4,16 @@ import signal
 import time
 from typing import Any
 
+from rir_jax.errors import Interrupted
+
 
 class StopRequest:
     """Notes SIGTERM and SIGINT while it is entered, and when ``time_limit`` seconds are over.
 
     A second SIGINT interrupts at once, as it would without this.
+
+    Raises:
+      Interrupted: at its end, after a SIGINT, so that a loop over runs ends, too.
     """
 
     def __init__(self, time_limit: float | None = None):
@@ -37,6 +42,8 @@ class StopRequest:
                 break
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind, *_):
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._signal == signal.SIGINT and kind is None:
+            raise Interrupted

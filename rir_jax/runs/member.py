@@ -82,7 +82,8 @@ class Member:
     def _describe(self):
         augment, images = self._config.augment, self._setup.dataset.train.images
         examples = example_images(images, augment.crop_padding, augment.flip, self.seed)
-        self._log.describe(self._lasting["config"], examples)
+        held_out = self._setup.dataset.held_out_name
+        self._log.describe(self._lasting["config"], examples, held_out)
 
     def log_training(self, step: int, losses: np.ndarray, accuracies: np.ndarray, rate) -> None:
         """Takes the metrics of the steps that led to ``step``, and the images per second.

@@ -62,10 +62,10 @@ class MetricsLog:
         if self._events is not None:
             self._events.write(record)
 
-    def describe(self, config: dict[str, Any], examples: np.ndarray) -> None:
-        """Shows the config and example images, uint8 ``[height, width, C]``, in TensorBoard."""
+    def describe(self, config: dict[str, Any], examples: np.ndarray, held_out: str) -> None:
+        """Shows in TensorBoard what the run is; see `Events.describe`."""
         if self._events is not None:
-            self._events.describe(config, examples)
+            self._events.describe(config, examples, held_out)
 
     def flush(self) -> None:
         """Puts all records on the disk, for good; or begins to upload them, see `wait`."""

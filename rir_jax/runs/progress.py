@@ -1,11 +1,9 @@
-"""How far a run is, for people: a bar on a terminal, a plain line a minute elsewhere."""
+"""How far a run is, for people: a bar on a terminal; elsewhere a line an epoch, and a minute."""
 
 import contextlib
 import dataclasses
 import sys
 import time
-
-import tqdm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +20,7 @@ class Place:
 
 
 ALONE = Place()
+_SHORTEST = 1.0  # seconds between lines, where epochs are shorter
 
 
 class Progress:
@@ -41,16 +40,22 @@ class Progress:
         self._total, self._per_epoch = total, steps_per_epoch
         self._every, self._said, self._start = every, time.monotonic(), time.monotonic()
         self._initial = self._step = initial
+        self._said_step = -1
         self._notes = {}
         self._bar = None
         if sys.stderr.isatty():
+            import tqdm
+
             layout = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
             self._bar = tqdm.tqdm(
                 total=total, initial=initial, dynamic_ncols=True, bar_format=layout
             )
 
-    def update(self, step: int, **notes: str) -> None:
-        """The run is at ``step``; notes ("loss"="0.12") are shown beside it until replaced."""
+    def update(self, step: int, ended: bool = False, **notes: str) -> None:
+        """The run is at ``step``; notes ("loss"="0.12") are shown beside it until replaced.
+
+        ``ended``: an epoch has, and this is all that there is to say of it.
+        """
         self._notes.update(notes)
         if self._bar is not None:
             self._bar.set_description_str(f"{self._description}, epoch {self._epochs(step)}")
@@ -58,12 +63,13 @@ class Progress:
             self._bar.set_postfix(self._notes | later, refresh=False)
             self._bar.update(step - self._step)
         self._step = step
-        if self._bar is None and time.monotonic() - self._said >= self._every:
+        since = time.monotonic() - self._said
+        if self._bar is None and (since >= self._every or (ended and since >= _SHORTEST)):
             self.say()
 
     def say(self) -> None:
         """Prints a plain line now."""
-        self._said = time.monotonic()
+        self._said, self._said_step = time.monotonic(), self._step
         spent = self._said - self._start
         left = self._seconds_a_step(self._step) * (self._total - self._step)
         later = self._seconds_later(self._step)
@@ -79,10 +85,10 @@ class Progress:
 
     def close(self) -> None:
         """Leaves the bar as it is, or prints a last line."""
-        if self._bar is None:
-            self.say()
-        else:
+        if self._bar is not None:
             self._bar.close()
+        elif self._step != self._said_step:
+            self.say()
 
     def _seconds_a_step(self, step):
         done = step - self._initial

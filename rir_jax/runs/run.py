@@ -248,7 +248,7 @@ class Run:
             if member.first < call.step:  # those that had come further have logged theirs
                 member.log_evaluation(call.step, result, self._pace.rate)
         accuracy = np.mean([result["accuracy"] for result in results])
-        self._progress.update(call.step, **{call.split: f"{100 * accuracy:.2f} %"})
+        self._progress.update(call.step, ended=True, **{call.split: f"{100 * accuracy:.2f} %"})
 
     def _checkpoint(self):
         """Saves all that is done. What it contains has been logged before."""

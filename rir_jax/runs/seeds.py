@@ -58,7 +58,7 @@ def train_each(
     folders = {seed: Workdir(folder / f"seed_{seed}") for seed in seeds}
     for seed, subfolder in folders.items():
         subfolder.check(configs.of_seed(setup.config, seed))
-    left = [seed for seed, one in folders.items() if not agree_all(one.summary() is not None)]
+    left = [seed for seed, one in folders.items() if not agree_all(one.finished(setup.config))]
     summaries = {seed: one.summary() for seed, one in folders.items() if seed not in left}
     at_once = setup.engine.num_seeds
     for start in range(0, len(left), at_once):

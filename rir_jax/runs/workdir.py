@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import math
 from typing import Any
 
 import ml_collections
@@ -56,6 +57,15 @@ class Workdir:
           InputError: the file is damaged.
         """
         return _read_json(self / "summary.json")
+
+    def finished(self, config: ml_collections.ConfigDict) -> bool:
+        """Whether the run is at the end that a config gives it, which may have come later.
+
+        Raises:
+          InputError: the summary is damaged.
+        """
+        summary = self.summary()
+        return summary is not None and summary.get("epochs") == config.train.epochs
 
     def config(self) -> ml_collections.ConfigDict | None:
         """The config that the run was started with, or None in a fresh folder.
@@ -163,12 +173,17 @@ class Workdir:
                 self._lease.check()
 
     def write_config(self, values: dict[str, Any]) -> None:
-        """Writes config.json from a flat config, unless it is there.
+        """Writes config.json from a flat config, unless it is there with as many epochs.
+
+        Given more of them, a run that was finished is so no more.
 
         Raises:
           RunError: it could not be written.
         """
-        if not (self / "config.json").exists():
+        earlier = self.config()
+        if earlier is None or earlier.train.epochs != values["train.epochs"]:
+            with write_errors(self / "summary.json"):
+                (self / "summary.json").unlink(missing_ok=True)
             self.write_json("config.json", values)
 
     def write_json(self, name: str, value: Any) -> None:
@@ -199,19 +214,28 @@ def check_same(values: dict[str, Any], earlier: dict[str, Any], where: str) -> N
       where: the place of the other, for the message.
 
     Raises:
-      InputError: naming the fields that differ and change what is computed.
+      InputError: naming the fields that differ and change what is computed. More epochs do not,
+        where the learning rate of a step does not depend on how many there are.
     """
+    longer = values["train.epochs"] > earlier.get("train.epochs", math.inf)
+    inert = {*configs.INERT_FIELDS}
+    if longer and values["schedule.kind"] == "steps":
+        inert.add("train.epochs")
     differing = [
         f"{field} was {earlier[field]!r}, now {value!r}"
         for field, value in values.items()
-        if field not in configs.INERT_FIELDS
-        and field in earlier
-        and _plain(earlier[field]) != _plain(value)
+        if field not in inert and field in earlier and _plain(earlier[field]) != _plain(value)
     ]
     if differing:
+        hint = ""
+        if longer and values["schedule.kind"] == "cosine":
+            hint = (
+                " (a cosine of more epochs is another one from its first step on; "
+                "--config.init.weights=WORKDIR there starts from what this run has learnt)"
+            )
         raise InputError(
             f"{where} is of a run of another config ({'; '.join(differing)}); allowed: the same "
-            "config, or another workdir"
+            f"config, or another workdir{hint}"
         )
 
 

@@ -5,6 +5,8 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from etils import epath
 
 from rir_jax.data import sources
@@ -22,6 +24,7 @@ from rir_jax.trained.weights import from_pretrained
 from rir_jax.training import engine as engines
 
 _log = logging.getLogger(__name__)
+_TOP = 5
 _BATCH_SIZE = 500  # for networks that come without a run's config
 
 
@@ -43,8 +46,9 @@ def evaluate(
       dataset: what `rir_jax.train_and_evaluate` was given, if it was given one.
 
     Returns:
-      "split", "accuracy" (0 to 1), "num_correct", "loss", "num_examples", "step", "model" and
-      "dataset".
+      "split", "accuracy" (0 to 1), "num_correct", "loss", "num_examples", "class_accuracy" (by
+      class name; None where it has no images), "top5_accuracy" (of more than five classes; whether
+      the true one is among the five most probable), "step", "model" and "dataset".
 
     Raises:
       InputError, RunError: as `rir_jax.load`, or the data set is not there or not the one that the
@@ -92,15 +96,41 @@ def evaluate_pretrained(
 
 
 def _measure(model: Network, variables: Any, info: Info, split: Split, batch_size: int):
-    """ "accuracy", "num_correct", "loss" and "num_examples" on a split, on the first device."""
+    """The figures of `evaluate` that are of a split, measured on the first device."""
     mesh = create_mesh(batch_size, 1)
     arrays = engines.evaluation_arrays(split, batch_size, info.mean, info.std, mesh)
-    program = jax.jit(partial(engines.evaluate_batches, model))
-    losses, correct = program(replicate(variables, mesh), *arrays)
-    return {
+    program = jax.jit(partial(_evaluate_images, model))
+    losses, correct, among = program(replicate(variables, mesh), *arrays)
+    result = {
         **engines.evaluation_result((losses, correct), len(split)),
         "num_correct": int(correct.sum()),
         "num_examples": len(split),
+        "class_accuracy": _by_class(
+            np.ravel(correct)[: len(split)], split.labels, info.class_names
+        ),
+    }
+    if len(info.class_names) > _TOP:
+        result["top5_accuracy"] = float(among.sum() / len(split))
+    return result
+
+
+def _evaluate_images(model, variables, images, labels, mean, std):
+    """By batch the sum of the losses; by image whether it is right, and right within the top 5."""
+
+    def of_batch(batch):
+        losses, correct, logits = engines.answers(model, variables, *batch, mean, std)
+        _, best = jax.lax.top_k(logits, min(_TOP, logits.shape[-1]))
+        return jnp.sum(losses), correct, jnp.any(best == batch[1][:, None], axis=-1)
+
+    return jax.lax.map(of_batch, (images, labels))
+
+
+def _by_class(correct, labels, names):
+    counts = np.bincount(labels, minlength=len(names))
+    right = np.bincount(labels, weights=correct, minlength=len(names))
+    return {
+        name: float(of_class / count) if count else None
+        for name, of_class, count in zip(names, right, counts, strict=True)
     }
 
 

@@ -1,12 +1,14 @@
 """What goes with a trained network, so that its numbers mean something."""
 
 import dataclasses
+import reprlib
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import ml_collections
 import numpy as np
+from jax.typing import ArrayLike
 
 from rir_jax.data import augment
 from rir_jax.data.images import as_images
@@ -80,7 +82,18 @@ class Info:
         if not (self.std > 0).all():
             raise InputError(f"std is {self.std.tolist()}; allowed: more than 0")
 
-    def preprocess(self, images: jax.Array) -> jax.Array:
+    def __repr__(self) -> str:
+        names = reprlib.repr(self.class_names)
+        texts = [
+            f"{len(self.class_names)} classes {names}",
+            f"images {self.image_shape}",
+            *([f"dataset {self.dataset!r}"] if self.dataset else []),
+            *([f"step {self.step:,}"] if self.step else []),
+            *([f"model {self.config.model.name!r}"] if self.config else []),
+        ]
+        return f"Info({', '.join(texts)})"
+
+    def preprocess(self, images: ArrayLike) -> jax.Array:
         """uint8 images ``[N, H, W, C]`` to what the network takes, float32. Traceable.
 
         Raises:

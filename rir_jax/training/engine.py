@@ -218,14 +218,22 @@ def evaluate_batches(model: nn.Module, variables: Any, images, labels, mean, std
     """``(loss sums, numbers correct)`` by batch, of what `evaluation_arrays` gives. Traceable."""
 
     def of_batch(batch):
-        batch_images, batch_labels = batch
-        logits = model.apply(variables, augment.normalize(batch_images, mean, std))
-        counts = batch_labels >= 0  # the last batch is filled up with labels of -1
-        losses = cross_entropy(logits, jnp.maximum(batch_labels, 0))
-        correct = is_correct(logits, batch_labels) & counts
-        return jnp.sum(jnp.where(counts, losses, 0)), jnp.sum(correct, dtype=jnp.int32)
+        losses, correct, _ = answers(model, variables, *batch, mean, std)
+        return jnp.sum(losses), jnp.sum(correct, dtype=jnp.int32)
 
     return jax.lax.map(of_batch, (images, labels))
+
+
+def answers(model: nn.Module, variables: Any, images, labels, mean, std):
+    """``(losses, correct, logits)`` of each image of a batch. Traceable.
+
+    Where the label is -1, which fills up a last batch, the loss is 0 and nothing is correct.
+    """
+    logits: Any = model.apply(variables, augment.normalize(images, mean, std))
+    counts = labels >= 0
+    losses = cross_entropy(logits, jnp.maximum(labels, 0))
+    correct = is_correct(logits, labels) & counts
+    return jnp.where(counts, losses, 0), correct, logits
 
 
 def evaluation_arrays(split: Split, batch_size: int, mean, std, mesh) -> tuple[jax.Array, ...]:

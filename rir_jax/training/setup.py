@@ -13,6 +13,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rir_jax import config as configs
+from rir_jax import extras
 from rir_jax.data import sources
 from rir_jax.data.dataset import Dataset
 from rir_jax.data.pipeline import Batches
@@ -157,8 +158,9 @@ def build(config: ml_collections.ConfigDict, dataset: Dataset | None = None) -> 
       dataset: the whole data set, if the config is of arrays.
 
     Raises:
-      InputError: a field that does not fit the data or the devices.
+      InputError: a field that does not fit the data or the devices, or a package is missing.
     """
+    extras.require("training", "tensorboardX", "tqdm")
     batch_size, data = config.train.batch_size, config.mesh.data
     at_once = config.mesh.seed or seeds_at_once(config.num_seeds, batch_size, data)
     mesh = create_mesh(batch_size, data, num_seeds=at_once)

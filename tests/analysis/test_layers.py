@@ -11,6 +11,7 @@ import rir_jax
 from rir_jax.analysis.drawing import draw_network
 from rir_jax.analysis.layers import layers_of, table
 from rir_jax.models.variables import variable_shapes
+from rir_jax.trained import load
 from tests.commands import assert_one_line, command
 
 __all__ = ["command"]
@@ -90,9 +91,13 @@ def test_the_picture_has_every_layer_stream_and_shortcut(two_streams, outer):
     ]
     assert len(titles) == 8
     arcs = [path for path in root.iter(f"{SVG}path") if path.get("fill") == "none"]
+    joins = [path for path in arcs if path.get("class") == "join"]
+    assert len(joins) == (6 if two_streams else 3), "each stream into two stages and the head"
     dashed = [path for path in arcs if path.get("stroke-dasharray")]
     assert len(dashed) == (6 if two_streams else 0), "a shortcut for each layer"
-    assert len(arcs) - len(dashed) == (0 if outer == "none" else 3), "one around each block"
+    assert len(arcs) - len(dashed) - len(joins) == (0 if outer == "none" else 3), (
+        "one around each block"
+    )
     # The legend has one more line of each kind.
     assert len(_strokes(root, "#999999")) == (2 * 6 + 1 if two_streams else 0), "two crossings"
     texts = [text.text for text in root.iter(f"{SVG}text")]
@@ -125,9 +130,22 @@ def test_describe_on_the_command_line(command, tmp_path):
     assert (code, out.splitlines()[-1].split()[0]) == (0, "8")
 
 
+def test_a_run_is_described_as_it_was_trained(command, tmp_path, monkeypatch):
+    model = rir_jax.create_model("rir32", 7, blocks=(1, 1), widths=(4, 8), stem_width=4)
+    config = rir_jax.default_config()
+    config.model.name = "rir32"
+    info = rir_jax.Info(["a"] * 7, (8, 8, 1), [0.0], [1.0], config=config)
+    monkeypatch.setattr(load, "load", lambda workdir: (model, {}, info))
+    code, out, _ = command("rir_jax.describe", f"--workdir={tmp_path}")
+    assert code == 0
+    assert out.splitlines()[:-1] == table(layers_of(model, (8, 8, 1))).splitlines()[:-1]
+    assert out.splitlines()[-1].split()[0] == "6"
+    assert "8x8x1" in out
+
+
 def test_mistakes_get_one_line(command, tmp_path):
     for arguments, message in [
-        ([], "--model or --config is needed"),
+        ([], "0 of --model, --config and --workdir given; allowed: one of them"),
         (["--model=rir33"], "model 'rir33' is unknown; did you mean 'rir32'?"),
         (["--model=rir32", "--image_shape=32"], "--image_shape is '32'"),
         (["--model=rir32", "--num_classes=0"], "num_classes"),

@@ -134,6 +134,31 @@ def test_a_report_without_figures_of_the_paper_has_no_columns_for_them(finished,
     assert "paper" not in text
 
 
+def test_rows_that_are_not_begun_have_one_line_and_no_empty_ones(finished, tmp_path):
+    _, results = finished
+    idle = [
+        dataclasses.replace(results[0], row=Row(label, {}), workdir=tmp_path, summaries=())
+        for label in ("first", "second")
+    ]
+    idle = [dataclasses.replace(r, unfinished=("seed 0 is not begun",)) for r in idle]
+    text = report.write_report(TABLE, [*idle, results[0]], tmp_path / "report")
+    assert "Not run yet: first; second." in text
+    assert "| first" not in text
+    assert "first: seed 0" not in text
+
+
+def test_a_plan_shows_the_rate_and_json_when_asked(command):
+    narrow = ["--set=model.widths=(4,8)", "--set=model.blocks=(1,1)", "--set=model.stem_width=4"]
+    arguments = ["--table=ablation", "--dry_run", "--scale=small", *narrow]
+    code, out, _ = command("experiments.run", *arguments)
+    assert (code, len(out.splitlines())) == (0, 3)
+    assert "images/s here" in out.splitlines()[0]
+    _, out, _ = command("experiments.run", *arguments, "--json")
+    for row in json.loads(out):
+        seconds = row["images"] / row["images_per_second"]
+        assert row["hours"] == pytest.approx(seconds / 3600, rel=0.02, abs=0.001)
+
+
 def test_every_commit_that_a_row_was_run_at_is_named(finished, tmp_path):
     _, results = finished
     summaries = [
@@ -151,7 +176,7 @@ def test_curves_are_of_all_seeds(finished):
     axes = Figure().subplots()
     figures._curves(axes, results[:1])
     (line,) = axes.get_lines()
-    expected = 100 - sum(results[0].accuracies) / 2
+    expected = sum(results[0].accuracies) / 2
     assert line.get_ydata()[-1] == pytest.approx(expected)
     assert len(axes.collections) == 1, "the range over seeds"
 

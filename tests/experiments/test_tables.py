@@ -124,3 +124,13 @@ def test_the_last_row_is_the_recipe_of_the_modern_config(name):
     table = get_table(name)
     recipe = configs.flatten(config) | table.fields  # the data set, the part held out
     assert configs.flatten(table.config(table.rows[-1])) == recipe
+
+
+def test_what_another_table_measures_is_taken_from_there():
+    """Without the outer shortcut a RiR is a ResNet Init."""
+    folders = [
+        {folder_name(table.config(row)) for row in table.rows}
+        for table in (get_table(name).at_scale("small") for name in ("shortcut", "cifar10_32"))
+    ]
+    names = {name.partition("-")[0] for name in folders[0] & folders[1]}
+    assert names == {"rir32", "resnet_init32"}

@@ -1,13 +1,18 @@
 """Pictures after an evaluation, and what TensorBoard shows."""
 
 import io
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.layout_pb2 import Layout
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 import rir_jax
+from rir_jax.data import sources
+from rir_jax.pictures import curves, mistakes
 from rir_jax.pictures.examples import example_images
 from rir_jax.pictures.mistakes import confusion_matrix, draw_confusion, draw_mistakes
 from tests.training.tiny import tiny_config
@@ -63,6 +68,57 @@ def test_the_worst_mistakes_are_drawn(channels):
     right = PROBABILITIES[[0, 2, 4]]
     none = _pixels(draw_mistakes(images[:3], LABELS[[0, 2, 4]], right, NAMES, "title"))
     assert (none == 120).all(axis=-1).sum() < 1000 < len(columns[120])
+    assert len(none) < 150, "a word and no panels"
+
+
+@pytest.mark.parametrize("count", [1, 5, 7, 30])
+def test_there_are_as_many_panels_as_mistakes(count, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(mistakes, "png", lambda figure: drawn.append(figure) or b"")
+    labels, images = np.zeros(40, int), np.zeros((40, 8, 8, 1), np.uint8)
+    probabilities = np.tile([0.9, 0.1, 0.0], (40, 1))
+    probabilities[:count] = [0.2, 0.8, 0.0]
+    draw_mistakes(images, labels, probabilities, NAMES, "title")
+    assert len(drawn[0].axes) == min(count, 24)
+    assert all(axes.images for axes in drawn[0].axes)
+
+
+def test_one_mistake_in_a_thousand_is_seen_and_classes_have_their_accuracy(monkeypatch):
+    matrix = np.diag([1000, 999, 0])
+    matrix[1, 2] = 1
+    drawn = []
+    monkeypatch.setattr(mistakes, "png", lambda figure: drawn.append(figure) or b"")
+    draw_confusion(matrix, NAMES, "title")
+    axes = drawn[0].axes[0]
+    right, wrong = axes.images
+    assert wrong.get_array()[1, 2] >= 0.25
+    assert wrong.get_array().count() == 1, "no other cell has a tint"
+    assert right.get_array().count() == 3
+    [beside] = axes.child_axes
+    texts = [label.get_text() for label in beside.get_yticklabels()]
+    assert texts == ["100.0 %", "99.9 %", "none"]
+
+
+@pytest.mark.parametrize("accuracies", [[0.5, 0.99, 1.0], [0.1, 0.4, 0.41], [0.4, 0.41], [1.0]])
+def test_curves_show_every_accuracy_at_whole_epochs(accuracies, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves, "png", lambda figure: drawn.append(figure) or b"")
+    records = [
+        {"step": 11 * epoch, "epoch": epoch, "split": "test", "loss": 1.0, "accuracy": accuracy}
+        for epoch, accuracy in enumerate(accuracies, 1)
+    ]
+    curves.draw_curves(records, "title", [])
+    drawn[0].canvas.draw()
+    axes = drawn[0].axes[1]
+    assert axes.get_ylabel() == "accuracy, %"
+    [line] = axes.get_lines()
+    pixels = axes.transData.transform(line.get_xydata())
+    assert np.isfinite(pixels).all(), "no error at all has its place"
+    low, high = axes.transData.transform([(1, limit) for limit in axes.get_ylim()])[:, 1]
+    assert ((pixels[:, 1] > low) & (pixels[:, 1] < high)).all()
+    assert (np.diff(pixels[:, 1]) > 0).all()
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    assert len(axes.get_yticks()) >= 1
 
 
 @pytest.mark.slow
@@ -73,6 +129,12 @@ def test_evaluate_draws_into_the_workdir(command, workdir):
     code, with_pictures, err = command("rir_jax.evaluate", f"--workdir={workdir}")
     assert (code, err) == (0, f"confusion.png and mistakes.png are in {workdir}\n")
     assert out == with_pictures
+    result = json.loads(out)
+    assert result["num_examples"] == 355
+    right = [result["class_accuracy"][str(digit)] for digit in range(10)]
+    counts = np.bincount(sources.load("digits").held_out.labels)
+    assert np.dot(right, counts) == pytest.approx(result["num_correct"])
+    assert result["accuracy"] < result["top5_accuracy"] <= 1
     for name in ("confusion.png", "mistakes.png", "curves.png"):
         with Image.open(workdir / name) as picture:
             assert picture.width > 400
@@ -96,9 +158,32 @@ def test_tensorboard_has_config_scalars_and_example_images(workdir):
     assert {"train/loss", "test/accuracy", "train/learning_rate"} <= set(found)
     [text] = found["config/text_summary"]
     assert "| `optimizer.learning_rate` | 0.05 |" in text.tensor.string_val[0].decode()
+    assert "test/images_per_second" not in found, "it is of training"
     [image] = found["examples"]
     picture = Image.open(io.BytesIO(image.image.encoded_image_string))
     assert picture.size == (8 * 72, 2 * 72)
+
+
+def test_tensorboard_sorts_runs_and_shows_both_splits_in_one_chart(workdir):
+    metadata = {
+        value.tag: value
+        for event in _events(workdir / "tensorboard")
+        for value in event.summary.value
+    }
+
+    def hparams(tag):
+        content = metadata[f"_hparams_/{tag}"].metadata.plugin_data.content
+        return getattr(HParamsPluginData.FromString(content), tag)
+
+    session = hparams("session_start_info").hparams
+    assert session["optimizer.learning_rate"].number_value == 0.05
+    assert session["model.widths"].string_value == "(4, 8)"
+    assert "model.head" not in session, "unset"
+    metrics = [info.name.tag for info in hparams("experiment").metric_infos]
+    assert metrics == ["test/loss", "test/accuracy"]
+    layout = Layout.FromString(metadata["custom_scalars__config__"].tensor.string_val[0])
+    tags = [list(chart.multiline.tag) for chart in layout.category[0].chart]
+    assert tags == [["train/loss", "test/loss"], ["train/accuracy", "test/accuracy"]]
 
 
 def test_examples_are_images_above_what_augmentation_makes_of_them():

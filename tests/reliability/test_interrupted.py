@@ -7,7 +7,11 @@ import signal
 
 import pytest
 
+import rir_jax
+from rir_jax.runs import loop
+from rir_jax.runs.run import Run
 from rir_jax.runs.workdir import Workdir
+from tests.training.tiny import tiny_config
 from tools import harness
 
 pytestmark = pytest.mark.slow
@@ -80,12 +84,24 @@ def test_what_was_killed_and_stopped_ends_with_the_bits_of_the_undisturbed(alone
     assert harness.differences(alone[0], lives["workdir"]) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_makes_a_checkpoint_and_exit_code_0(lives, number):
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_makes_a_checkpoint(lives, number, expected):
     said, code, before, after = lives[number]
-    assert code == 0, said
+    assert code == expected, said
     assert f"received {number.name}: stopped at step {after} of {22 * EPOCHS}" in said
     assert before <= after < 22 * EPOCHS
+
+
+def test_ctrl_c_ends_a_loop_over_runs_after_its_checkpoint(tmp_path, monkeypatch):
+    class Interrupted(Run):
+        def train_until(self, step):
+            super().train_until(5)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop, "Run", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rir_jax.train_and_evaluate(tiny_config(), tmp_path)
+    assert max(harness.steps_of(tmp_path)) >= 5
 
 
 def test_a_second_process_on_the_workdir_is_refused(tmp_path):

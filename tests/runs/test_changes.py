@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import rir_jax
+from rir_jax import config as configs
 from rir_jax import loop
 from rir_jax.data import dataset, sources
 from rir_jax.errors import InputError, RunError
@@ -20,6 +21,7 @@ from rir_jax.trained import evaluation
 from rir_jax.trained.evaluation import evaluate
 from rir_jax.training.engine import Engine
 from tests.training.tiny import tiny_config
+from tools import harness
 
 pytestmark = pytest.mark.slow
 
@@ -162,3 +164,42 @@ def test_what_ran_out_of_memory_is_named_and_the_advice_can_be_followed(
     config.eval.batch_size = 9
     assert rir_jax.train_and_evaluate(config, tmp_path)["steps"] == 11
     assert [r["step"] for r in read_metrics(Workdir(tmp_path)) if r["split"] == "test"] == [11]
+
+
+def test_a_finished_run_may_be_given_more_epochs(tmp_path):
+    """To the bits of a run that had them from the start, a drop beyond the old end included."""
+    short, long = tiny_config(train__epochs=1), tiny_config(train__epochs=3)
+    for config in (short, long):
+        config.schedule.milestones = (1, 2)
+    rir_jax.train_and_evaluate(short, tmp_path / "given")
+    assert Workdir(tmp_path / "given").summary()["epochs"] == 1
+    for folder in ("given", "whole"):
+        assert rir_jax.train_and_evaluate(long, tmp_path / folder)["epochs"] == 3
+    assert harness.differences(tmp_path / "given", tmp_path / "whole") == []
+    assert Workdir(tmp_path / "given").config().train.epochs == 3
+
+
+def test_a_run_given_more_epochs_is_not_finished_until_it_has_them(tmp_path, stop_after):
+    rir_jax.train_and_evaluate(tiny_config(train__epochs=1), tmp_path)
+    stop_after(1)
+    assert rir_jax.train_and_evaluate(tiny_config(train__epochs=3), tmp_path) is None
+    assert Workdir(tmp_path).summary() is None
+    with pytest.raises(InputError, match=r"train\.epochs was 3, now 1"):
+        rir_jax.train_and_evaluate(tiny_config(train__epochs=1), tmp_path)
+
+
+def test_each_of_several_seeds_may_be_given_more_epochs(tmp_path):
+    for epochs in (1, 2):
+        config = tiny_config(train__epochs=epochs)
+        config.num_seeds = 2
+        summary = rir_jax.train_and_evaluate(config, tmp_path)
+        assert (summary["epochs"], summary["num_seeds"]) == (epochs, 2)
+
+
+def test_a_cosine_is_given_no_more_epochs_but_told_how_to_go_on(tmp_path):
+    config = tiny_config(train__epochs=1)
+    config.schedule.kind = "cosine"
+    Workdir(tmp_path).write_config(configs.flatten(config))
+    config.train.epochs = 2
+    with pytest.raises(InputError, match=r"epochs was 1, now 2.*--config\.init\.weights=WORKDIR"):
+        rir_jax.train_and_evaluate(config, tmp_path)

@@ -34,6 +34,29 @@ def test_a_line_says_when_what_follows_will_be_done(capsys, clock):
     assert "[6:40 gone, 23:20 to go, 2:36:40 with what follows]" in _shown(capsys, clock, later=4)
 
 
+def test_where_there_is_no_terminal_each_epoch_has_a_line(capsys, clock):
+    shown = progress.Progress("RiR", 0, total=150, initial=0, steps_per_epoch=50)
+    for epoch in (1, 2, 3):
+        clock[0] += 4.0
+        shown.update(50 * epoch - 1, loss="0.5")
+        shown.update(50 * epoch, ended=True, test=f"{epoch} %")
+    shown.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines] == [
+        f"RiR: epoch {e}.0 of 3" for e in (1, 2, 3)
+    ]
+    assert "loss 0.5, test 2 % [0:08 gone, 0:04 to go]" in lines[1]
+
+
+def test_short_epochs_do_not_flood_a_log(capsys, clock):
+    shown = progress.Progress("RiR", 0, total=100, initial=0, steps_per_epoch=1)
+    for step in range(1, 101):
+        clock[0] += 0.1
+        shown.update(step, ended=True)
+    shown.close()
+    assert len(capsys.readouterr().err.splitlines()) in (9, 10, 11)
+
+
 def test_a_table_weighs_what_is_left_of_it(tmp_path, monkeypatch):
     deep = {"model.name": "rir32", "model.layers_per_block": 4}
     rows = (

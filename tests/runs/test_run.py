@@ -110,8 +110,8 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_bits(finished, tmp_path, m
 
 def test_another_config_is_refused_and_the_difference_named(finished):
     workdir, _ = finished
-    with pytest.raises(rir_jax.InputError, match=r"\(train.epochs was 2, now 3\); allowed"):
-        rir_jax.train_and_evaluate(tiny_config(train__epochs=3), workdir)
+    with pytest.raises(rir_jax.InputError, match=r"\(train.epochs was 2, now 1\); allowed"):
+        rir_jax.train_and_evaluate(tiny_config(train__epochs=1), workdir)
     inert = tiny_config(checkpoint__keep=5, train__time_limit="9m", mesh__data=2)
     inert.eval.batch_size = 7
     assert rir_jax.train_and_evaluate(inert, workdir)["steps"] == 22

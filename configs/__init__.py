@@ -1,0 +1,1 @@
+"""Experiments by name: ``--config=quickstart``. Installed as ``rir_jax.configs``."""

@@ -1,0 +1,38 @@
+"""Packages that only some uses need: each comes with an extra of this one."""
+
+import importlib.util
+
+from rir_jax.errors import InputError
+
+_EXTRAS = {
+    "array_record": "train",
+    "importlib_resources": "train",
+    "matplotlib": "train",
+    "sklearn": "train",
+    "tensorboardX": "train",
+    "tensorflow_datasets": "train",
+    "tqdm": "train",
+    "tensorflow": "prepare",
+    "gcsfs": "gcs",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+}
+
+
+def require(what: str, *packages: str) -> None:
+    """Checks that packages are installed.
+
+    Args:
+      what: what needs them, for the message.
+      *packages: as they are imported.
+
+    Raises:
+      InputError: one is not, with the command that installs it.
+
+    >>> require("reading arrays", "numpy")
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"{what} needs the package {package}: pip install 'rir_jax[{_EXTRAS[package]}]'"
+            )

@@ -1,0 +1,48 @@
+"""Writes rir_jax/typed_config.py, the fields with their types: python -m tools.typed_config"""
+
+import pathlib
+from collections import defaultdict
+
+from rir_jax import typed_config
+from rir_jax.config import FIELDS
+
+_HEAD = '''"""The config's fields with their types, for editors and type checkers.
+
+Made from `rir_jax.config.FIELDS` by ``python -m tools.typed_config``; a test compares the two.
+"""
+
+from typing import Any
+
+import ml_collections
+'''
+_TYPES = {tuple: "tuple[Any, ...]"}
+
+
+def source() -> str:
+    """What the file holds: a class for each group of fields, and one for the whole."""
+    groups = defaultdict(list)
+    for path, field in FIELDS.items():
+        group, _, name = path.rpartition(".")
+        kind = _TYPES.get(field.type, field.type.__name__)
+        optional = "" if field.default is not None else " | None"
+        groups[group] += [f"    {name}: {kind}{optional}", f'    """{field.doc}"""']
+    whole = groups.pop("")
+    classes = [
+        _class(_name(group), f"Fields ``{group}``.", lines) for group, lines in groups.items()
+    ]
+    whole += [f"    {group}: {_name(group)}" for group in groups]
+    return "\n\n".join([_HEAD, *classes, _class("Fields", "All fields.", whole)])
+
+
+def _name(group):
+    return f"{group.capitalize()}Fields"
+
+
+def _class(name, doc, lines):
+    return "\n".join(
+        [f"class {name}(ml_collections.ConfigDict):", f'    """{doc}"""', "", *lines, ""]
+    )
+
+
+if __name__ == "__main__":
+    pathlib.Path(typed_config.__file__).write_text(source())
