@@ -3,7 +3,7 @@
     python examples/finetune_digits.py --workdir=runs/finetune
 
 A small RiR learns the ten handwritten digits from half of the training images. Then networks like
-it learn to tell odd from even ones, from 1, 2, 5 or 10 images of each digit, drawn from the other
+it learn to tell odd from even ones, from 1, 2 or 5 images of each digit, drawn from the other
 half anew for each seed: from those weights, and from nothing, by the same recipe. Writes
 finetune.png and finetune.json into the workdir; runs that are finished are not run again. Needs the
 extra ``digits``.
@@ -19,7 +19,7 @@ import rir_jax
 from rir_jax.data import sources
 from rir_jax.pictures.figure import COLOURS, make_figure, png
 
-COUNTS, SEEDS, STEPS = (1, 2, 5, 10), 3, 100
+COUNTS, SEEDS, STEPS = (1, 2, 5), 3, 100
 STARTS = {"from nothing": None, "from trained weights": "source"}
 
 
