@@ -93,7 +93,7 @@ class Member:
         """
         for interval in self._intervals.add(step, losses, accuracies):
             last = interval["step"]
-            learning_rate = float(self._setup.schedule(last - 1))
+            learning_rate = float(np.float32(self._setup.schedule(last - 1)))  # as it was used
             self._write("train", last, interval, rate, learning_rate=learning_rate)
         self.step = step
 
