@@ -1,7 +1,7 @@
 """RiR-32 on pictures of your own, some hundreds or more; see docs/howto/own_pictures.md.
 
     python -m rir_jax.prepare --images=DIR --dataset=pictures
-    python -m rir_jax.train --config=configs/pictures.py --workdir=runs/pictures
+    python -m rir_jax.train --config=pictures --workdir=runs/pictures
 
 Small batches, as the set is small, and a cosine, which needs no milestones: any number of epochs
 will do. --config.augment.flip=false where left and right differ, as in letters.

@@ -56,6 +56,19 @@ class DatasetFields(ml_collections.ConfigDict):
     """training images to use; unset: all"""
     num_test: int | None
     """test images to use; unset: all"""
+    digest: str | None
+    """which arrays the run is of; train_and_evaluate(dataset=) fills it in"""
+
+
+class InitFields(ml_collections.ConfigDict):
+    """Fields ``init``."""
+
+    weights: str | None
+    """trained weights to start from; unset: from nothing"""
+    digest: str | None
+    """which weights the run started from; the run fills it in"""
+    freeze: tuple[Any, ...]
+    """parts that stay as they were trained, with batch norm by its running statistics"""
 
 
 class AugmentFields(ml_collections.ConfigDict):
@@ -154,6 +167,7 @@ class Fields(ml_collections.ConfigDict):
     """type of computation; unset: float32 on a CPU, bfloat16 elsewhere"""
     model: ModelFields
     dataset: DatasetFields
+    init: InitFields
     augment: AugmentFields
     train: TrainFields
     optimizer: OptimizerFields

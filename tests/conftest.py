@@ -18,7 +18,7 @@ import pytest
 from rir_jax.runs.run import Run
 from tests.commands import command  # noqa: F401 (a fixture)
 
-collect_ignore = ["peers"]  # these need torch: `make test-peers`
+collect_ignore = ["peers", "types"]  # need torch, `make test-peers`; are read by type checkers
 
 
 def pytest_collection_modifyitems(items):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import flax.linen.dtypes
 import jax
 import jax.numpy as jnp
 
@@ -14,3 +15,14 @@ def promoted(*types: Any) -> Any:
     """
     with jax.numpy_dtype_promotion("standard"):
         return jnp.result_type(*types)
+
+
+def promote_dtype(*arrays: Any, dtype: Any = None) -> list[Any]:
+    """``flax.linen.dtypes.promote_dtype``: arrays (or None) in ``dtype``, or in one that holds all.
+
+    >>> x, y, _ = promote_dtype(jnp.zeros(3, jnp.bfloat16), jnp.zeros(2), None)
+    >>> x.dtype, y.dtype
+    (dtype('float32'), dtype('float32'))
+    """
+    with jax.numpy_dtype_promotion("standard"):
+        return flax.linen.dtypes.promote_dtype(*arrays, dtype=dtype)

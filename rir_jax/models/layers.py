@@ -19,10 +19,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.linen.dtypes import promote_dtype
 from flax.linen.linear import canonicalize_padding
 
 from rir_jax.models import streams
+from rir_jax.models.dtypes import promote_dtype
 from rir_jax.models.fields import make_plain
 from rir_jax.ops.convolution import convolve
 

@@ -71,9 +71,9 @@ def _images(*shape):
 @pytest.mark.parametrize(
     "layer",
     [
-        Conv(3, stride=2, use_bias=True, **FLOAT64),
+        Conv(3, strides=2, use_bias=True, **FLOAT64),
         GeneralizedConv(6, **FLOAT64),
-        GeneralizedConv(6, stride=2, shortcut="projection", use_bias=True, **FLOAT64),
+        GeneralizedConv(6, strides=2, shortcut="projection", use_bias=True, **FLOAT64),
         GeneralizedDense(6, **FLOAT64),
         GeneralizedDense(6, shortcut="projection", **FLOAT64),
     ],

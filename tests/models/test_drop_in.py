@@ -78,8 +78,9 @@ def test_types_are_those_of_flax(kind, dtype, x_dtype, param_dtype):
     *makes, shape = PAIRS[kind]
     x = jax.ShapeDtypeStruct(shape, x_dtype)
     ordinary, ours = (make(dtype=dtype, param_dtype=param_dtype) for make in makes)
-    expected, found = (jax.eval_shape(layer.init_with_output, KEY, x) for layer in (ordinary, ours))
-    assert found == expected
+    with jax.numpy_dtype_promotion("standard"):  # Flax's layers refuse mixed types under "strict"
+        expected = jax.eval_shape(ordinary.init_with_output, KEY, x)
+    assert jax.eval_shape(ours.init_with_output, KEY, x) == expected
 
 
 @pytest.mark.parametrize("kind", PAIRS)

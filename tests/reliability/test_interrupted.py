@@ -8,7 +8,7 @@ import signal
 import pytest
 
 import rir_jax
-from rir_jax.runs import loop
+from rir_jax import loop
 from rir_jax.runs.run import Run
 from rir_jax.runs.workdir import Workdir
 from tests.training.tiny import tiny_config

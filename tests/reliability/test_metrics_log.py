@@ -39,6 +39,7 @@ def test_a_resumed_log_goes_on_from_the_checkpoints_records(tmp_path):
         file.write('{"step": 4, "lo')
     assert [r["step"] for r in read_metrics(workdir)] == [1, 2, 3]
 
+    log.close()
     resumed = MetricsLog(workdir, [record(1), record(2)], step=2)
     resumed.write(record(3, loss=7.0))
     resumed.close()

@@ -87,7 +87,8 @@ def test_curves_of_all_in_one_picture(command, two, tmp_path):
     path = tmp_path / "pictures" / "curves.png"
     code, _, err = command("rir_jax.compare", *two, f"--picture={path}")
     assert (code, err) == (0, "")
-    assert Image.open(path).width > 1000
+    with Image.open(path) as picture:
+        assert picture.width > 1000
     results = {path.name: read_result(path).records for path in two}
     assert draw_comparison(results) != draw_comparison({"a": results["a"]})
     found = command("rir_jax.compare", *two, f"--picture={two[0] / 'config.json' / 'x.png'}")
