@@ -6,7 +6,7 @@ A small RiR learns the ten handwritten digits from half of the training images. 
 it learn to tell odd from even ones, from 1, 2 or 5 images of each digit, drawn from the other
 half anew for each seed: from those weights, and from nothing, by the same recipe. Writes
 finetune.png and finetune.json into the workdir; runs that are finished are not run again. Needs the
-extra ``digits``.
+extra ``train``.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python examples/own_loop.py
 
-About 98 % test accuracy on scikit-learn's handwritten digits (the extra ``digits``).
+About 98 % test accuracy on scikit-learn's handwritten digits (the extra ``train``).
 """
 
 import jax

@@ -90,8 +90,8 @@ class Network(nn.Module):
     def __repr__(self) -> str:
         """The fields that are not at their defaults; ``tabulate`` shows the layers.
 
-        >>> Network(10, widths=(4, 8), blocks=(1, 1), dtype=jnp.bfloat16)
-        Network(num_classes=10, widths=(4, 8), blocks=(1, 1), dtype=bfloat16)
+        >>> Network(10, widths=(16, 32), blocks=(1, 1), dtype=jnp.bfloat16)
+        Network(num_classes=10, widths=(16, 32), blocks=(1, 1), dtype=bfloat16)
         """
         texts = [
             f"{field.name}={_readable(getattr(self, field.name))}"

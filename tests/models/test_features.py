@@ -27,7 +27,7 @@ def test_logits_are_computed_from_the_features(network):
     head = folded["params"]["head_dense" if model.head == "dense" else "head_conv"]
     kernel = head["kernel"].reshape(8, 10)
     logits = model.apply(variables, images)
-    np.testing.assert_allclose(features @ kernel + head["bias"], logits, atol=2e-5)
+    np.testing.assert_allclose(features @ kernel + head["bias"][None], logits, atol=2e-5)
     np.testing.assert_allclose(plain.apply(folded, images, method="features"), features, atol=2e-5)
 
 
