@@ -43,7 +43,8 @@ def to_onnx(model: Network, variables: Any, info: Any) -> bytes:
     graph = _Graph()
     logits = _network(graph, plain, jax.device_get(folded)["params"], info)
     graph.add("Identity", [logits], output="logits")
-    images, classes = ["N", *info.image_shape], ["N", len(info.class_names)]
+    images: list[str | int | None] = ["N", *info.image_shape]
+    classes: list[str | int | None] = ["N", len(info.class_names)]
     made = helper.make_model(
         helper.make_graph(
             graph.nodes,
