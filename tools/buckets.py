@@ -135,8 +135,8 @@ class Wire:
     """
 
     def __init__(self, latency: float = 0.0):
-        self.latency, self.denied, self.target, self.connections = latency, False, 0, 0
-        self._cut = False
+        self.latency, self.target, self.connections = latency, 0, 0
+        self._cut = self._denied = False
         self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._server = None
@@ -165,6 +165,16 @@ class Wire:
             self._cut = cut
             self._do(self._break_off() if cut else self._listen())
 
+    @property
+    def denied(self) -> bool:
+        return self._denied
+
+    @denied.setter
+    def denied(self, denied: bool):
+        self._denied = denied
+        if denied:  # those who have a connection are to ask for another
+            self._do(self._abort())
+
     def _do(self, work):
         asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
 
@@ -173,6 +183,9 @@ class Wire:
 
     async def _break_off(self):
         self._server.close()
+        await self._abort()
+
+    async def _abort(self):
         for writer in self._open:
             writer.transport.abort()
         self._open.clear()

@@ -31,6 +31,9 @@ FORMAT = 1
 """What the notes and the state of a checkpoint look like. It is in the notes, whose digest is read
 alike in all formats; notes without it are of format 1."""
 
+# What stores say to those who may not read, or cannot now: no damage of what is there.
+_REFUSALS = re.compile(r"\b(401|403|UNAUTHENTICATED|PERMISSION_DENIED|UNAVAILABLE)\b")
+
 
 class Checkpoints:
     """The checkpoints of one run, by step.
@@ -153,6 +156,8 @@ class Checkpoints:
             except Exception as error:  # whatever a damaged file makes its readers raise
                 self.steps()  # raises if it is the store that is gone
                 reason = _reason(error)[:200]
+                if files.is_remote(self.folder) and _REFUSALS.search(reason):
+                    raise RunError(f"{self.folder / str(step)} cannot be read: {reason}") from error
                 _log.warning("checkpoint %s is damaged: %s", self.folder / str(step), reason)
             else:
                 self._newest = step

@@ -1,5 +1,6 @@
 """Runs in a bucket, by the command line, with orbax and gcsfs as a user has them."""
 
+import importlib.util
 import json
 import signal
 import time
@@ -7,6 +8,8 @@ import time
 import pytest
 
 from rir_jax import files
+from rir_jax.errors import RunError
+from rir_jax.runs.checkpoints import Checkpoints
 from rir_jax.runs.workdir import Workdir
 from tests.commands import assert_one_line
 from tools import harness
@@ -175,9 +178,19 @@ def test_without_credentials_one_line_says_how_to_get_them(store, command, finis
     assert_one_line(refused, "log in with: gcloud auth application-default login")
 
 
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(finished, monkeypatch):
+    def refuse(*_):
+        raise ValueError('PERMISSION_DENIED: Error reading "checkpoints/88/state"')
+
+    folder = Workdir(finished[0]) / "checkpoints"
+    monkeypatch.setattr(Checkpoints, "_restore", refuse)
+    with pytest.raises(RunError, match=r"checkpoints/88 cannot be read: PERMISSION_DENIED"):
+        Checkpoints(folder).restore(lambda notes: None)
+
+
 def test_without_gcsfs_one_line_names_the_extra(monkeypatch, command):
-    find = files.importlib.util.find_spec
+    find = importlib.util.find_spec
     absent = lambda name: None if name == "gcsfs" else find(name)  # noqa: E731
-    monkeypatch.setattr(files.importlib.util, "find_spec", absent)
+    monkeypatch.setattr(importlib.util, "find_spec", absent)
     refused = command("rir_jax.evaluate", "--workdir=gs://runs/run")
     assert_one_line(refused, "needs the package gcsfs: pip install 'rir_jax[gcs]'")
