@@ -161,7 +161,7 @@ SCALES = {
         {
             "train.batch_size": 125,
             "train.epochs": 20,
-            "optimizer.learning_rate": 0.1,
+            "optimizer.learning_rate": 0.05,
             "schedule.milestones": (10, 15),
         },
         "The paper trains longer: its figures are not to be expected.",

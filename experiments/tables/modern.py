@@ -18,7 +18,12 @@ ADDITIONS = (
 )
 
 # At medium scale all of it at once, in as many epochs as the paper's recipe.
-MEDIUM = {"train.average_decay": 0.995, "schedule.warmup_epochs": 2, "train.epochs": 20}
+MEDIUM = {
+    "optimizer.learning_rate": 0.1,
+    "train.average_decay": 0.995,
+    "schedule.warmup_epochs": 2,
+    "train.epochs": 20,
+}
 
 
 def _rows(additions):

@@ -2,7 +2,7 @@
 
 from experiments.table import Row, Table
 
-RATES = (0.025, 0.05, 0.1, 0.2)
+RATES = (0.025, 0.05, 0.1)
 
 TABLE = Table(
     name="rates",
@@ -14,5 +14,5 @@ TABLE = Table(
         for family, name in (("ResNet", "resnet32"), ("RiR", "rir32"))
     ),
     at={"medium": {"train.epochs": 3, "schedule.milestones": (2,)}},
-    note="Never on the test set.",
+    note="The medium scale trains by 0.05, the best of both. Never on the test set.",
 )
