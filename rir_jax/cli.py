@@ -151,8 +151,9 @@ _CONFIGS = pathlib.Path(__file__).parent / "configs"
 def list_configs() -> list[str]:
     """The names of the configs that come with the package.
 
-    >>> "quickstart" in list_configs()
-    True
+    Examples:
+      >>> "quickstart" in list_configs()
+      True
     """
     return sorted(path.stem for path in _CONFIGS.glob("[a-z]*.py"))
 

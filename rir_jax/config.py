@@ -297,8 +297,9 @@ _brief.maxtuple = 20
 def seconds(text: str) -> float:
     """A duration in seconds: "540", "540s", "9m" or "1.5h"; nan if it is none of these.
 
-    >>> seconds("9m")
-    540.0
+    Examples:
+      >>> seconds("9m")
+      540.0
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]] if match else math.nan
@@ -321,10 +322,11 @@ class Config(Fields):
 
     It prints as what differs from the defaults, and ``config.to_yaml()`` as a whole.
 
-    >>> config = default_config()
-    >>> config.train.epochs = 3
-    >>> config
-    Config(train.epochs=3)
+    Examples:
+      >>> config = default_config()
+      >>> config.train.epochs = 3
+      >>> config
+      Config(train.epochs=3)
     """
 
     def __repr__(self) -> str:
@@ -341,8 +343,9 @@ class Config(Fields):
 def default_config() -> Config:
     """The paper's recipe for its ``18-layer + wide RiR`` on CIFAR-10, locked.
 
-    >>> default_config().train.batch_size
-    500
+    Examples:
+      >>> default_config().train.batch_size
+      500
     """
     values = {
         path: config_dict.placeholder(field.type) if field.default is None else field.default

@@ -29,7 +29,8 @@ def require(what: str, *packages: str) -> None:
     Raises:
       InputError: one is not, with the command that installs it.
 
-    >>> require("reading arrays", "numpy")
+    Examples:
+      >>> require("reading arrays", "numpy")
     """
     for package in packages:
         if importlib.util.find_spec(package) is None:

@@ -54,14 +54,15 @@ def train_and_evaluate(
       RunError: the run could not go on (the loss is not finite, a disk is full).
       KeyboardInterrupt: Ctrl-C; the first lets the run write a checkpoint to go on from.
 
-    >>> import rir_jax, tempfile
-    >>> config = rir_jax.default_config()
-    >>> config.dataset.name, config.model.name, config.train.epochs = "digits", "cnn32", 1
-    >>> config.model.blocks, config.model.layers_per_block = (1, 1, 1), 1
-    >>> with tempfile.TemporaryDirectory() as workdir:
-    ...     summary = rir_jax.train_and_evaluate(config, workdir)
-    >>> summary["steps"]
-    2
+    Examples:
+      >>> import rir_jax, tempfile
+      >>> config = rir_jax.default_config()
+      >>> config.dataset.name, config.model.name, config.train.epochs = "digits", "cnn32", 1
+      >>> config.model.blocks, config.model.layers_per_block = (1, 1, 1), 1
+      >>> with tempfile.TemporaryDirectory() as workdir:
+      ...     summary = rir_jax.train_and_evaluate(config, workdir)
+      >>> summary["steps"]
+      2
     """
     configs.validate(config)
     config = configs.from_flat(configs.flatten(config))

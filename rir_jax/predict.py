@@ -92,10 +92,11 @@ def _classifier():
 def describe(result: dict, block: str = "█") -> str:
     """What is known of one file, as a small table with bars of blocks.
 
-    >>> best = {"name": "3", "index": 3, "probability": 0.5}
-    >>> print(describe({"image": "digit.png", "changes": "", "classes": [best]}, block="#"))
-    digit.png
-      3   50.00 %  ###############
+    Examples:
+      >>> best = {"name": "3", "index": 3, "probability": 0.5}
+      >>> print(describe({"image": "digit.png", "changes": "", "classes": [best]}, block="#"))
+      digit.png
+        3   50.00 %  ###############
     """
     if "error" in result:
         return f"{result['image']}\n  {result['error']}"

@@ -21,8 +21,9 @@ def key(seed: Any) -> jax.Array:
 def signature() -> dict[str, Any]:
     """What tells whether the numbers of a run go on as they began: some of them, and their source.
 
-    >>> signature()["numbers"]
-    [4070199207, 4202968722]
+    Examples:
+      >>> signature()["numbers"]
+      [4070199207, 4202968722]
     """
     return {
         "numbers": np.asarray(jax.random.bits(key(0), (2,), jnp.uint32)).tolist(),

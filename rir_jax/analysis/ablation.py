@@ -23,8 +23,9 @@ FILTER_GROUPS = ("rr", "rt", "tr", "tt")
 def block_names(model: Network) -> list[str]:
     """The residual blocks of a network, from input to output.
 
-    >>> block_names(Network(10, widths=(16, 32), blocks=(2, 1)))
-    ['stage1_block1', 'stage1_block2', 'stage2_block1']
+    Examples:
+      >>> block_names(Network(10, widths=(16, 32), blocks=(2, 1)))
+      ['stage1_block1', 'stage1_block2', 'stage2_block1']
     """
     return [
         f"stage{stage}_block{block}"
@@ -53,13 +54,14 @@ def ablate(
     Raises:
       ValueError: the network has one stream.
 
-    >>> import rir_jax
-    >>> model = rir_jax.create_model("rir32", num_classes=2, blocks=(1, 1, 1))
-    >>> images = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
-    >>> variables = model.init(jax.random.key(1), images)
-    >>> result = rir_jax.analysis.ablate(model, variables, images, jnp.zeros(4, jnp.int32))
-    >>> list(result["blocks"]), list(result["everywhere"])
-    (['stage1_block1', 'stage2_block1', 'stage3_block1'], ['residual', 'transient'])
+    Examples:
+      >>> import rir_jax
+      >>> model = rir_jax.create_model("rir32", num_classes=2, blocks=(1, 1, 1))
+      >>> images = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
+      >>> variables = model.init(jax.random.key(1), images)
+      >>> result = rir_jax.analysis.ablate(model, variables, images, jnp.zeros(4, jnp.int32))
+      >>> list(result["blocks"]), list(result["everywhere"])
+      (['stage1_block1', 'stage2_block1', 'stage3_block1'], ['residual', 'transient'])
     """
     _check_two_streams(model)
     blocks = block_names(model)

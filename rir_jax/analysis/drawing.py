@@ -31,9 +31,10 @@ def draw_network(
     Returns:
       The text of an SVG file. Layers have tooltips that say what they are and what they cost.
 
-    >>> import rir_jax
-    >>> draw_network(rir_jax.create_model("rir32"))[:4]
-    '<svg'
+    Examples:
+      >>> import rir_jax
+      >>> draw_network(rir_jax.create_model("rir32"))[:4]
+      '<svg'
     """
     return _Drawing(model, layers_of(model, image_shape), image_shape, title).svg()
 

@@ -18,7 +18,8 @@ class Layer:
     Attributes:
       name: path of its module, such as "stage1_block1/conv1".
       kind: in words.
-      input_shape, output_shape: ``(H, W, C)``, or ``(C,)``.
+      input_shape: ``(H, W, C)``, or ``(C,)``.
+      output_shape: ``(H, W, C)``, or ``(C,)``.
       parameters: trainable ones; those of a batch norm after it count here.
       macs: multiplications, each with its addition, in convolutions and matrix products. Batch
         norms, shortcuts and ReLUs do not count: for inference they can be folded away or are
@@ -40,10 +41,11 @@ def layers_of(model: Network, image_shape: tuple[int, int, int] = (32, 32, 3)) -
       model: any network of this package.
       image_shape: ``(H, W, C)``.
 
-    >>> import rir_jax
-    >>> layers = layers_of(rir_jax.create_model("rir32"))
-    >>> len(layers), sum(layer.parameters for layer in layers)
-    (32, 464154)
+    Examples:
+      >>> import rir_jax
+      >>> layers = layers_of(rir_jax.create_model("rir32"))
+      >>> len(layers), sum(layer.parameters for layer in layers)
+      (32, 464154)
     """
     found: list[Layer] = []
 
@@ -94,14 +96,15 @@ def _count(module):
 def table(layers: list[Layer]) -> str:
     """Layers as lines of text, with their shares of the multiplications and a last line of sums.
 
-    >>> import rir_jax
-    >>> model = rir_jax.create_model("cnn32", widths=(16,), blocks=(1,), layers_per_block=1)
-    >>> print(table(layers_of(model)))
-    layer                layer type                   input     output    parameters       MACs   share
-    stem_conv            convolution 3x3, batch norm  32x32x3   32x32x16         464    442,368  15.8 %
-    stage1_block1/conv1  convolution 3x3, batch norm  32x32x16  32x32x16       2,336  2,359,296  84.2 %
-    head_dense           dense                        16        10               170        160   0.0 %
-    3 layers                                                                   2,970  2,801,824
+    Examples:
+      >>> import rir_jax
+      >>> model = rir_jax.create_model("cnn32", widths=(16,), blocks=(1,), layers_per_block=1)
+      >>> print(table(layers_of(model)))
+      layer                layer type                   input     output    parameters       MACs   share
+      stem_conv            convolution 3x3, batch norm  32x32x3   32x32x16         464    442,368  15.8 %
+      stage1_block1/conv1  convolution 3x3, batch norm  32x32x16  32x32x16       2,336  2,359,296  84.2 %
+      head_dense           dense                        16        10               170        160   0.0 %
+      3 layers                                                                   2,970  2,801,824
     """  # noqa: E501  (it is a wide table)
     macs = sum(layer.macs for layer in layers)
     rows = [("layer", "layer type", "input", "output", "parameters", "MACs", "share")]

@@ -28,8 +28,9 @@ def in_batches(
     Raises:
       Exception: whatever ``items`` or ``work`` raises, after the results before it.
 
-    >>> [number for batch in in_batches(range(5), lambda item: item**2, size=2) for number in batch]
-    [0, 1, 4, 9, 16]
+    Examples:
+      >>> [number for batch in in_batches(range(5), lambda x: x**2, size=2) for number in batch]
+      [0, 1, 4, 9, 16]
     """
     results: queue.Queue[Future | None] = queue.Queue(2 * size + 1)
     pool = ThreadPoolExecutor(THREADS)

@@ -85,10 +85,11 @@ class Dataset:
         are none of the classes, the two have images of different shapes, or two classes have one
         name.
 
-    >>> images = np.zeros((4, 8, 8, 1), np.uint8)
-    >>> train, test = Split(images, [0, 1, 0, 1]), Split(images[:2], [0, 1])
-    >>> Dataset(train, test, ("cat", "dog"), name="pets").image_shape
-    (8, 8, 1)
+    Examples:
+      >>> images = np.zeros((4, 8, 8, 1), np.uint8)
+      >>> train, test = Split(images, [0, 1, 0, 1]), Split(images[:2], [0, 1])
+      >>> Dataset(train, test, ("cat", "dog"), name="pets").image_shape
+      (8, 8, 1)
     """
 
     train: Split
@@ -201,7 +202,8 @@ def part_of(
     Args:
       whole: with its own test split.
       validation_fraction: part of the training split to hold out and report on, 0 for none.
-      num_train, num_test: how many images of a split to use, the first ones; all when None.
+      num_train: how many training images to use, the first ones; all when None.
+      num_test: how many test images to use, the first ones; all when None.
 
     Raises:
       InputError: there are fewer images, or the fraction leaves a split empty.

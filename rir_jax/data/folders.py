@@ -22,8 +22,9 @@ def image_files(path: epath.PathLike) -> Iterator[str]:
     Whether they are images is for their reader to tell. What is no folder stands for itself, and so
     does a folder that cannot be read or has no files.
 
-    >>> list(image_files("photo.jpg"))
-    ['photo.jpg']
+    Examples:
+      >>> list(image_files("photo.jpg"))
+      ['photo.jpg']
     """
     found = _walk(path, ())
     yield next(found, os.fspath(path))

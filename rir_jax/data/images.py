@@ -36,11 +36,12 @@ def read_image(path: os.PathLike | str) -> np.ndarray:
     Raises:
       InputError: no such file, or as `decode_image`.
 
-    >>> import tempfile; from PIL import Image
-    >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-    ...     Image.new("L", (3, 2), 255).save(file.name)
-    ...     read_image(file.name).shape
-    (2, 3, 3)
+    Examples:
+      >>> import tempfile; from PIL import Image
+      >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
+      ...     Image.new("L", (3, 2), 255).save(file.name)
+      ...     read_image(file.name).shape
+      (2, 3, 3)
     """
     return decode_image(_content(path), f"image {path}")
 
@@ -181,9 +182,10 @@ def fit_image(image: np.ndarray, image_shape: tuple[int, int, int]) -> tuple[np.
     Raises:
       InputError: the network's images are neither grey nor RGB.
 
-    >>> fitted, changes = fit_image(np.zeros((48, 64, 3), np.uint8), (8, 8, 3))
-    >>> fitted.shape, changes
-    ((8, 8, 3), 'middle 48x48 of 64x48, resized to 8x8')
+    Examples:
+      >>> fitted, changes = fit_image(np.zeros((48, 64, 3), np.uint8), (8, 8, 3))
+      >>> fitted.shape, changes
+      ((8, 8, 3), 'middle 48x48 of 64x48, resized to 8x8')
     """
     from PIL import Image
 
@@ -252,9 +254,10 @@ def as_images(images: Any, image_shape: tuple[int, ...]) -> Any:
     Raises:
       InputError: their type is not uint8, or their shape not ``[N, H, W, C]``.
 
-    >>> as_images(np.zeros((2, 8, 8)), (8, 8, 1))
-    Traceback (most recent call last):
-    rir_jax.errors.InputError: images are float64 [2, 8, 8]; allowed: uint8 [N, 8, 8, 1], 0 to 255
+    Examples:
+      >>> as_images(np.zeros((2, 8, 8)), (8, 8, 1))
+      Traceback (most recent call last):
+      rir_jax.errors.InputError: images are float64 [2, 8, 8]; allowed: uint8 [N, 8, 8, 1], 0 to 255
     """
     if not hasattr(images, "dtype"):
         try:

@@ -21,10 +21,11 @@ def mix(
     Returns:
       Images and targets, mixed alike.
 
-    >>> images = jnp.stack([jnp.zeros((8, 8, 1)), jnp.ones((8, 8, 1))])
-    >>> _, targets = mix(jax.random.key(0), images, jnp.eye(2), mixup=0.2, cutmix=0.0)
-    >>> bool(jnp.allclose(targets.sum(-1), 1))
-    True
+    Examples:
+      >>> images = jnp.stack([jnp.zeros((8, 8, 1)), jnp.ones((8, 8, 1))])
+      >>> _, targets = mix(jax.random.key(0), images, jnp.eye(2), mixup=0.2, cutmix=0.0)
+      >>> bool(jnp.allclose(targets.sum(-1), 1))
+      True
     """
     coin, share, place = jax.random.split(key, 3)
     masks = []  # of what is an image's own: a share everywhere, or all of it in some places

@@ -47,8 +47,9 @@ class Batches:
       image_shape: ``(H, W, C)``.
       crop_padding: zeros around an image before the random crop.
       flip: whether images are mirrored at random.
-      mixup, cutmix: see `rir_jax.data.mixing.mix`; labels are probabilities with either.
-      num_classes: of the labels, for those.
+      mixup: see `rir_jax.data.mixing.mix`; labels are probabilities with it.
+      cutmix: the same.
+      num_classes: how many classes such labels have probabilities for.
       mesh: over whose "data" axis a batch is split.
     """
 

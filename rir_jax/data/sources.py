@@ -66,8 +66,9 @@ def load(
       data_dir: folder of prepared TFDS sets (default: TFDS's own, ~/tensorflow_datasets), on a
         disk or in a bucket (``gs://``).
       validation_fraction: part of the training split to hold out and report on, 0 for none.
-      num_train, num_test: how many images of a split to use, the first ones (TFDS stores them in
-        a random order); all when None.
+      num_train: how many training images to use, the first ones (TFDS stores them in a random
+        order); all when None.
+      num_test: how many test images to use, the first ones; all when None.
 
     Raises:
       InputError: the set is not prepared, is of another kind, has fewer images, damaged ones or

@@ -64,8 +64,9 @@ def seeds_at_once(
       data: devices of a group; None for as many as there are then.
       num_devices: in all processes; those that are here when None.
 
-    >>> [seeds_at_once(n, 500, num_devices=8) for n in (1, 3, 5, 9)]
-    [1, 3, 5, 5]
+    Examples:
+      >>> [seeds_at_once(n, 500, num_devices=8) for n in (1, 3, 5, 9)]
+      [1, 3, 5, 5]
     """
     num_devices = num_devices or jax.device_count()
     most = max(1, num_devices // (data or 1))

@@ -117,8 +117,9 @@ def share(values: Sequence[float]) -> np.ndarray | jax.Array:
     Reading the result waits for it, and for what was dispatched before: float32
     ``[processes, len(values)]``, the same in every process.
 
-    >>> share([1, 2.5])
-    array([[1. , 2.5]], dtype=float32)
+    Examples:
+      >>> share([1, 2.5])
+      array([[1. , 2.5]], dtype=float32)
     """
     own = np.asarray(values, np.float32)[None]
     if jax.process_count() == 1:
@@ -131,8 +132,9 @@ def share(values: Sequence[float]) -> np.ndarray | jax.Array:
 def gather(number: int) -> list[int]:
     """A number of each process, below 2**31, in their order. Waits for them.
 
-    >>> gather(7)
-    [7]
+    Examples:
+      >>> gather(7)
+      [7]
     """
     return multihost_utils.process_allgather(np.int32(number)).tolist()
 

@@ -15,8 +15,9 @@ PYTORCHCV = {
 }
 """pytorchcv (PyTorch): no outer shortcut, so a ResNet Init in the paper's terms.
 
->>> import rir_jax
->>> model = rir_jax.create_model("rir18_wide", num_classes=100, **PYTORCHCV)
+Examples:
+  >>> import rir_jax
+  >>> model = rir_jax.create_model("rir18_wide", num_classes=100, **PYTORCHCV)
 """
 
 NUTSZEBRA = {

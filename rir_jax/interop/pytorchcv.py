@@ -55,15 +55,16 @@ def from_pytorchcv(
       InputError: the first entry that is missing, not expected, or of another shape, by name;
         one that is not floating; a model that pytorchcv does not have.
 
-    >>> import jax
-    >>> model = create_model("rir18_wide", widths=(4,), blocks=(1,), stem_width=4, **PYTORCHCV)
-    >>> variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 8, 8, 3), "float32"))
-    >>> state_dict = to_pytorchcv(variables, model)
-    >>> state_dict["features.stage1.unit1.res_pass_conv.weight"].shape
-    (2, 2, 3, 3)
-    >>> kernel = from_pytorchcv(state_dict, model)["params"]["stage1_block1"]["conv1"]["kernel"]
-    >>> (kernel == variables["params"]["stage1_block1"]["conv1"]["kernel"]).all().item()
-    True
+    Examples:
+      >>> import jax
+      >>> model = create_model("rir18_wide", widths=(4,), blocks=(1,), stem_width=4, **PYTORCHCV)
+      >>> variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 8, 8, 3), "float32"))
+      >>> state_dict = to_pytorchcv(variables, model)
+      >>> state_dict["features.stage1.unit1.res_pass_conv.weight"].shape
+      (2, 2, 3, 3)
+      >>> kernel = from_pytorchcv(state_dict, model)["params"]["stage1_block1"]["conv1"]["kernel"]
+      >>> (kernel == variables["params"]["stage1_block1"]["conv1"]["kernel"]).all().item()
+      True
     """
     entries = {name: _array(value) for name, value in state_dict.items() if not _is_counter(name)}
     head, stem = "output.final_conv.conv.weight", "features.init_block.res_conv.conv.weight"

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 def promoted(*types: Any) -> Any:
     """The type that holds the numbers of all of these types.
 
-    >>> promoted(jnp.bfloat16, jnp.float16, jnp.float32)
-    dtype('float32')
+    Examples:
+      >>> promoted(jnp.bfloat16, jnp.float16, jnp.float32)
+      dtype('float32')
     """
     with jax.numpy_dtype_promotion("standard"):
         return jnp.result_type(*types)
@@ -20,9 +21,10 @@ def promoted(*types: Any) -> Any:
 def promote_dtype(*arrays: Any, dtype: Any = None) -> list[Any]:
     """``flax.linen.dtypes.promote_dtype``: arrays (or None) in ``dtype``, or in one that holds all.
 
-    >>> x, y, _ = promote_dtype(jnp.zeros(3, jnp.bfloat16), jnp.zeros(2), None)
-    >>> x.dtype, y.dtype
-    (dtype('float32'), dtype('float32'))
+    Examples:
+      >>> x, y, _ = promote_dtype(jnp.zeros(3, jnp.bfloat16), jnp.zeros(2), None)
+      >>> x.dtype, y.dtype
+      (dtype('float32'), dtype('float32'))
     """
     with jax.numpy_dtype_promotion("standard"):
         return flax.linen.dtypes.promote_dtype(*arrays, dtype=dtype)

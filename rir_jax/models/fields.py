@@ -9,8 +9,9 @@ import numpy as np
 def plain(value: Any) -> Any:
     """NumPy numbers to Python ones, arrays and lists to tuples; anything else as it is.
 
-    >>> plain([np.int64(4), np.array([6, 8])]), plain(np.bool_(True))
-    ((4, (6, 8)), True)
+    Examples:
+      >>> plain([np.int64(4), np.array([6, 8])]), plain(np.bool_(True))
+      ((4, (6, 8)), True)
     """
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()

@@ -48,13 +48,14 @@ def fold(model: Network, variables: Any) -> tuple["PlainNetwork", dict[str, Any]
     Raises:
       ValueError: the variables are not the model's; names the first that differs.
 
-    >>> import rir_jax
-    >>> model = rir_jax.create_model("rir32", widths=(16,), blocks=(1,))
-    >>> images = jnp.ones((2, 8, 8, 3))
-    >>> variables = jax.jit(model.init)(jax.random.key(0), images)
-    >>> plain, folded = rir_jax.fold(model, variables)
-    >>> jax.jit(plain.apply)(folded, images).shape
-    (2, 10)
+    Examples:
+      >>> import rir_jax
+      >>> model = rir_jax.create_model("rir32", widths=(16,), blocks=(1,))
+      >>> images = jnp.ones((2, 8, 8, 3))
+      >>> variables = jax.jit(model.init)(jax.random.key(0), images)
+      >>> plain, folded = rir_jax.fold(model, variables)
+      >>> jax.jit(plain.apply)(folded, images).shape
+      (2, 10)
     """
     check_variables(model, variables)
     params, stats = variables["params"], variables["batch_stats"]

@@ -32,8 +32,9 @@ SHORTCUTS = ("zero_pad", "projection")
 def msr(key: jax.Array, shape: Sequence[int], dtype=jnp.float32) -> jax.Array:
     """MSR (He et al.) initialization, ``(key, shape, dtype) -> array``: N(0, 2 / fan_in).
 
-    >>> msr(jax.random.key(0), (3, 3, 16, 16)).std().round(2)
-    Array(0.12, dtype=float32)
+    Examples:
+      >>> msr(jax.random.key(0), (3, 3, 16, 16)).std().round(2)
+      Array(0.12, dtype=float32)
     """
     # Drawn flat: LLVM unrolls short axes around the generator, which takes a second to compile.
     flat = jax.random.normal(key, (math.prod(shape),), dtype)
@@ -80,9 +81,10 @@ def resnet_init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) 
     Raises:
       ValueError: a shape without two streams, with narrowing ones, or without a centre.
 
-    >>> kernel = resnet_init(jax.random.key(0), (3, 3, 4, 4))
-    >>> kernel.shape
-    (3, 3, 4, 4)
+    Examples:
+      >>> kernel = resnet_init(jax.random.key(0), (3, 3, 4, 4))
+      >>> kernel.shape
+      (3, 3, 4, 4)
     """
     identity = streams.partial_identity(tuple(shape), dtype)
     return identity + msr(key, shape, dtype)
@@ -100,17 +102,21 @@ def resnet_init_conv(
     It has `resnet_init`, the padding that this takes, and a bias only if asked for one.
 
     Args:
-      features, kernel_size, strides, use_bias: as in `GeneralizedConv`.
+      features: output channels, both streams together.
+      kernel_size: odd, as in `GeneralizedConv`.
+      strides: as in `GeneralizedConv`.
+      use_bias: whether a bias is added.
       **fields: others that both layers have, such as ``dtype`` and ``name``.
 
     Raises:
       ValueError, TypeError: as `GeneralizedConv`.
 
-    >>> conv = resnet_init_conv(8, strides=2)
-    >>> conv.padding
-    ((1, 1), (1, 1))
-    >>> conv.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 4)))[0].shape
-    (1, 3, 3, 8)
+    Examples:
+      >>> conv = resnet_init_conv(8, strides=2)
+      >>> conv.padding
+      ((1, 1), (1, 1))
+      >>> conv.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 4)))[0].shape
+      (1, 3, 3, 8)
     """
     checked = GeneralizedConv(features, kernel_size, strides, parent=None, **fields)
     return nn.Conv(
@@ -240,10 +246,11 @@ class GeneralizedConv(Conv):
         zero-padded shortcut can take in.
       TypeError: as `Conv`.
 
-    >>> layer = GeneralizedConv(8, strides=2)
-    >>> y, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 4)))
-    >>> y.shape
-    (1, 3, 3, 8)
+    Examples:
+      >>> layer = GeneralizedConv(8, strides=2)
+      >>> y, variables = layer.init_with_output(jax.random.key(0), jnp.ones((1, 6, 6, 4)))
+      >>> y.shape
+      (1, 3, 3, 8)
     """
 
     shortcut: str = "zero_pad"
@@ -270,15 +277,21 @@ class GeneralizedDense(nn.Module):
     Attributes:
       features: outputs, both streams together.
       use_bias: whether a bias is added.
-      dtype, param_dtype, precision, kernel_init, bias_init, promote_dtype: as in `Conv`.
+      dtype: type of the computation; None: that of the input and the parameters together.
+      param_dtype: type of the parameters.
+      precision: of the products, see ``jax.lax.Precision``.
+      kernel_init: ``(key, shape, dtype) -> kernel [in, features]``.
+      bias_init: ``(key, shape, dtype) -> bias [features]``.
+      promote_dtype: ``(x, kernel, bias, dtype=)`` to the three in the type of the computation.
       shortcut: as in `GeneralizedConv`.
 
     Raises:
       ValueError, TypeError: as `GeneralizedConv`.
 
-    >>> layer = GeneralizedDense(6)
-    >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 4)))[0].shape
-    (2, 6)
+    Examples:
+      >>> layer = GeneralizedDense(6)
+      >>> layer.init_with_output(jax.random.key(0), jnp.ones((2, 4)))[0].shape
+      (2, 6)
     """
 
     features: int

@@ -54,7 +54,8 @@ class Network(nn.Module):
       head_relu: a ReLU after the batch norm of a "conv" head.
       use_bias: biases in the convolutions.
       kernel_init: of the kernels, "msr" (He et al.) or "glorot".
-      norm_momentum, norm_epsilon: of the batch norms (running = momentum * running + ...).
+      norm_momentum: of the batch norms: running = momentum * running + (1 - momentum) * batch.
+      norm_epsilon: what the batch norms add to a variance.
       dtype: type of the computation; None: that of the images and the parameters together.
       param_dtype: type of the parameters. (Statistics are float32, or float64 if both types are.)
 
@@ -90,8 +91,9 @@ class Network(nn.Module):
     def __repr__(self) -> str:
         """The fields that are not at their defaults; ``tabulate`` shows the layers.
 
-        >>> Network(10, widths=(16, 32), blocks=(1, 1), dtype=jnp.bfloat16)
-        Network(num_classes=10, widths=(16, 32), blocks=(1, 1), dtype=bfloat16)
+        Examples:
+          >>> Network(10, widths=(16, 32), blocks=(1, 1), dtype=jnp.bfloat16)
+          Network(num_classes=10, widths=(16, 32), blocks=(1, 1), dtype=bfloat16)
         """
         texts = [
             f"{field.name}={_readable(getattr(self, field.name))}"
@@ -116,11 +118,12 @@ class Network(nn.Module):
         It is the mean of the last stage's output over its pixels, float32 or wider:
         ``model.apply(variables, images, method="features")``.
 
-        >>> network = Network(10, widths=(4, 8), blocks=(1, 1), stem_width=4)
-        >>> images = jnp.ones((2, 8, 8, 3))
-        >>> variables = jax.jit(network.init)(jax.random.key(0), images)
-        >>> network.apply(variables, images, method="features").shape
-        (2, 8)
+        Examples:
+          >>> network = Network(10, widths=(4, 8), blocks=(1, 1), stem_width=4)
+          >>> images = jnp.ones((2, 8, 8, 3))
+          >>> variables = jax.jit(network.init)(jax.random.key(0), images)
+          >>> network.apply(variables, images, method="features").shape
+          (2, 8)
         """
         return self._run(images, train)["features"]
 
@@ -135,8 +138,9 @@ class Network(nn.Module):
     def dtype_for(self, images_dtype: Any) -> Any:
         """The type of the computation for images of a type.
 
-        >>> Network(10, dtype=None, param_dtype=jnp.bfloat16).dtype_for(jnp.bfloat16)
-        dtype(bfloat16)
+        Examples:
+          >>> Network(10, dtype=None, param_dtype=jnp.bfloat16).dtype_for(jnp.bfloat16)
+          dtype(bfloat16)
         """
         if self.dtype is None:
             return promoted(images_dtype, self.param_dtype)
@@ -229,8 +233,9 @@ class Parts(NamedTuple):
 def part_of(module: str) -> str:
     """The part of a network that one of its modules belongs to: "stem", "stage1", ..., "head".
 
-    >>> part_of("stage1_block2")
-    'stage1'
+    Examples:
+      >>> part_of("stage1_block2")
+      'stage1'
     """
     return module.partition("_")[0]
 

@@ -27,10 +27,11 @@ class BatchNorm(nn.Module):
       param_dtype: type of the parameters.
       statistics_dtype: type of the running statistics, and the least type to compute in.
 
-    >>> norm = BatchNorm(use_running_average=False)
-    >>> y, variables = norm.init_with_output(jax.random.key(0), jnp.array([[1.0], [3.0]]))
-    >>> y.round(3).tolist(), sorted(variables["params"]), sorted(variables["batch_stats"])
-    ([[-1.0], [1.0]], ['bias', 'scale'], ['mean', 'var'])
+    Examples:
+      >>> norm = BatchNorm(use_running_average=False)
+      >>> y, variables = norm.init_with_output(jax.random.key(0), jnp.array([[1.0], [3.0]]))
+      >>> y.round(3).tolist(), sorted(variables["params"]), sorted(variables["batch_stats"])
+      ([[-1.0], [1.0]], ['bias', 'scale'], ['mean', 'var'])
     """
 
     use_running_average: bool

@@ -35,8 +35,9 @@ def cnn_layer(kernel: jax.Array) -> jax.Array:
     stream zeroed. Batch norm and ReLU act on each channel alone, so this holds in training and
     in inference; ``r`` never reaches ``t'``.
 
-    >>> cnn_layer(jnp.full((1, 1), 7.0)).tolist()
-    [[0.0, 0.0], [0.0, 7.0]]
+    Examples:
+      >>> cnn_layer(jnp.full((1, 1), 7.0)).tolist()
+      [[0.0, 0.0], [0.0, 7.0]]
     """
     return _between("t", "t", kernel)
 
@@ -49,8 +50,9 @@ def resnet_layer(kernel: jax.Array) -> jax.Array:
     ("pre_norm" here), and so it holds in training and in inference. (He et al.'s place, after
     batch norm: see `resnet_as_resnet_init`.)
 
-    >>> resnet_layer(jnp.full((1, 1), 7.0)).tolist()
-    [[7.0, 0.0], [0.0, 0.0]]
+    Examples:
+      >>> resnet_layer(jnp.full((1, 1), 7.0)).tolist()
+      [[7.0, 0.0], [0.0, 0.0]]
     """
     return _between("r", "r", kernel)
 
@@ -73,9 +75,10 @@ def resnet_block(*kernels: jax.Array) -> list[jax.Array]:
     (`resnet_as_resnet_init` does so). In training it normalizes with the batch's statistics and
     the equality fails; `residual_branch` in a RiR keeps it there too.
 
-    >>> first, second = resnet_block(jnp.full((1, 1), 7.0), jnp.full((1, 1), 8.0))
-    >>> first.tolist(), second.tolist()
-    ([[0.0, 7.0], [0.0, 0.0]], [[0.0, 0.0], [8.0, 0.0]])
+    Examples:
+      >>> first, second = resnet_block(jnp.full((1, 1), 7.0), jnp.full((1, 1), 8.0))
+      >>> first.tolist(), second.tolist()
+      ([[0.0, 7.0], [0.0, 0.0]], [[0.0, 0.0], [8.0, 0.0]])
     """
     last = len(kernels) - 1
     return [
@@ -92,9 +95,10 @@ def residual_branch(*kernels: jax.Array) -> list[jax.Array]:
     that is a ResNet block, in training and in inference. Where the layer's shortcut is a
     learnt projection, set that to zero and use `resnet_block` instead.
 
-    >>> first, second = residual_branch(jnp.full((1, 1), 7.0), jnp.full((1, 1), 8.0))
-    >>> first.tolist(), second.tolist()
-    ([[-1.0, 7.0], [0.0, 0.0]], [[0.0, 0.0], [8.0, 0.0]])
+    Examples:
+      >>> first, second = residual_branch(jnp.full((1, 1), 7.0), jnp.full((1, 1), 8.0))
+      >>> first.tolist(), second.tolist()
+      ([[-1.0, 7.0], [0.0, 0.0]], [[0.0, 0.0], [8.0, 0.0]])
     """
     first, *rest = resnet_block(*kernels)
     return [first - streams.partial_identity(first.shape, first.dtype), *rest]
@@ -115,12 +119,13 @@ def cnn_as_resnet_init(model: Network, variables: Any) -> tuple[Network, dict[st
     Raises:
       ValueError: the model is no CNN, or the variables are not its.
 
-    >>> import rir_jax
-    >>> cnn = rir_jax.create_model("cnn32", widths=(4,), blocks=(1,), stem_width=4)
-    >>> variables = jax.jit(cnn.init)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
-    >>> model, variables = rir_jax.relations.cnn_as_resnet_init(cnn, variables)
-    >>> model.two_streams, model.widths
-    (True, (8,))
+    Examples:
+      >>> import rir_jax
+      >>> cnn = rir_jax.create_model("cnn32", widths=(4,), blocks=(1,), stem_width=4)
+      >>> variables = jax.jit(cnn.init)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+      >>> model, variables = rir_jax.relations.cnn_as_resnet_init(cnn, variables)
+      >>> model.two_streams, model.widths
+      (True, (8,))
     """
     _require_family(model, "a CNN", ("none",))
     wider = _Wider(model, variables, stream="t")
@@ -146,12 +151,13 @@ def resnet_as_rir(model: Network, variables: Any) -> tuple[Network, dict[str, An
     Raises:
       ValueError: the model is no ResNet, or the variables are not its.
 
-    >>> import rir_jax
-    >>> resnet = rir_jax.create_model("resnet32", widths=(4,), blocks=(1,), stem_width=4)
-    >>> variables = jax.jit(resnet.init)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
-    >>> rir, variables = rir_jax.relations.resnet_as_rir(resnet, variables)
-    >>> rir.outer_shortcut, rir.widths
-    ('pre_relu', (8,))
+    Examples:
+      >>> import rir_jax
+      >>> resnet = rir_jax.create_model("resnet32", widths=(4,), blocks=(1,), stem_width=4)
+      >>> variables = jax.jit(resnet.init)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+      >>> rir, variables = rir_jax.relations.resnet_as_rir(resnet, variables)
+      >>> rir.outer_shortcut, rir.widths
+      ('pre_relu', (8,))
     """
     _require_family(model, "a ResNet", ("pre_relu", "pre_norm", "post_relu"))
     wider = _Wider(model, variables, stream="r")
@@ -182,12 +188,13 @@ def resnet_as_resnet_init(model: Network, variables: Any) -> tuple[Network, dict
     Raises:
       ValueError: the model is no such ResNet, or the variables are not its.
 
-    >>> import rir_jax
-    >>> resnet = rir_jax.create_model("resnet32", widths=(4,), blocks=(1,), stem_width=4)
-    >>> variables = jax.jit(resnet.init)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
-    >>> resnet_init, variables = rir_jax.relations.resnet_as_resnet_init(resnet, variables)
-    >>> resnet_init.outer_shortcut, resnet_init.widths
-    ('none', (8,))
+    Examples:
+      >>> import rir_jax
+      >>> resnet = rir_jax.create_model("resnet32", widths=(4,), blocks=(1,), stem_width=4)
+      >>> variables = jax.jit(resnet.init)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+      >>> resnet_init, variables = rir_jax.relations.resnet_as_resnet_init(resnet, variables)
+      >>> resnet_init.outer_shortcut, resnet_init.widths
+      ('none', (8,))
     """
     _require_family(model, "a ResNet", ("pre_relu", "pre_norm"))
     if model.shortcut != "zero_pad":

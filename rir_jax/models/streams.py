@@ -18,8 +18,9 @@ def stream_width(channels: int) -> int:
     Raises:
       ValueError: ``channels`` is odd or less than 2, so it has no two equal halves.
 
-    >>> stream_width(96)
-    48
+    Examples:
+      >>> stream_width(96)
+      48
     """
     if channels < 2 or channels % 2:
         raise ValueError(
@@ -79,8 +80,9 @@ def partial_identity(kernel_shape: tuple[int, ...], dtype=jnp.float32) -> jax.Ar
     Raises:
       ValueError: ``in`` or ``out`` is odd, the streams get narrower, or the kernel has no centre.
 
-    >>> partial_identity((4, 6)).tolist()[0]
-    [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    Examples:
+      >>> partial_identity((4, 6)).tolist()[0]
+      [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     width_in, width_out = stream_width(kernel_shape[-2]), stream_width(kernel_shape[-1])
     if width_in > width_out:

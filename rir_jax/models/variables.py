@@ -41,10 +41,11 @@ def check_variables(model: Network, variables: Any) -> None:
 def differences(found: dict[str, tuple], expected: dict[str, tuple]) -> str:
     """In words: the first missing entry, the first unexpected, the first of another shape.
 
-    >>> differences({"a": (1, 2), "b": (3,)}, {"a": (2, 1), "c": (3,)})
-    "'c' is missing; 'b' is not expected; 'a' has shape (1, 2), allowed: (2, 1)"
-    >>> differences({"a": (1,)}, {"a": (1,)})
-    ''
+    Examples:
+      >>> differences({"a": (1, 2), "b": (3,)}, {"a": (2, 1), "c": (3,)})
+      "'c' is missing; 'b' is not expected; 'a' has shape (1, 2), allowed: (2, 1)"
+      >>> differences({"a": (1,)}, {"a": (1,)})
+      ''
     """
     missing = [f"{name!r} is missing" for name in expected if name not in found]
     extra = [f"{name!r} is not expected" for name in found if name not in expected]

@@ -30,8 +30,9 @@ FIELDS = tuple(
 def list_models() -> list[str]:
     """The names that `create_model` knows, sorted.
 
-    >>> "rir18_wide" in list_models()
-    True
+    Examples:
+      >>> "rir18_wide" in list_models()
+      True
     """
     return sorted(_MODELS)
 
@@ -51,7 +52,8 @@ def create_model(name: str, num_classes: int = 10, **overrides: Any) -> Network:
       ValueError: an unknown name, or a field with a value that is not allowed.
       TypeError: an unknown field.
 
-    >>> model = create_model("rir32", num_classes=100, layers_per_block=4)
+    Examples:
+      >>> model = create_model("rir32", num_classes=100, layers_per_block=4)
     """
     if name not in _MODELS:
         raise ValueError(f"model {name!r} is unknown; {suggest(name, list_models())}")

@@ -46,8 +46,9 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
       ``[N, ceil(H / stride), ceil(W / stride), D]``. Differentiable in ``x`` and ``kernel``, in
       reverse and forward mode, any number of times.
 
-    >>> convolve(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), 2)[0, :, :, 0].tolist()
-    [[4.0, 6.0], [6.0, 9.0]]
+    Examples:
+      >>> convolve(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), 2)[0, :, :, 0].tolist()
+      [[4.0, 6.0], [6.0, 9.0]]
     """
     return _convolve.bind(*varying_alike(x, kernel), stride=stride)
 

@@ -14,8 +14,9 @@ def attempt(name: str) -> Iterator[None]:
     Args:
       name: of the picture, for the warning.
 
-    >>> with attempt("curves.png"):
-    ...     raise ValueError("no font")
+    Examples:
+      >>> with attempt("curves.png"):
+      ...     raise ValueError("no font")
     """
     try:
         yield

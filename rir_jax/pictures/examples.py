@@ -16,14 +16,16 @@ def example_images(images: np.ndarray, crop_padding: int, flip: bool, seed: int)
 
     Args:
       images: uint8 ``[N, H, W, C]``.
-      crop_padding, flip: of the config.
+      crop_padding: the config's ``augment.crop_padding``, in pixels.
+      flip: the config's ``augment.flip``.
       seed: that the augmentation is drawn from.
 
     Returns:
       One picture, uint8 ``[height, width, C]``, each image enlarged to 64 pixels or more.
 
-    >>> example_images(np.zeros((20, 8, 8, 1), np.uint8), 1, flip=False, seed=0).shape
-    (144, 576, 1)
+    Examples:
+      >>> example_images(np.zeros((20, 8, 8, 1), np.uint8), 1, flip=False, seed=0).shape
+      (144, 576, 1)
     """
     chosen = images[:_COUNT]
     make = jax.jit(partial(augment.augment, crop_padding=crop_padding, flip=flip))

@@ -80,8 +80,9 @@ def accuracy_axis(axes, percents: Sequence[float]) -> None:
 def png(figure) -> bytes:
     """A figure as the content of a PNG file.
 
-    >>> png(make_figure(1, 1))[1:4]
-    b'PNG'
+    Examples:
+      >>> png(make_figure(1, 1))[1:4]
+      b'PNG'
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130)

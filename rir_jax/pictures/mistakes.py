@@ -12,8 +12,9 @@ _MANY = 20  # classes, from which on numbers no longer fit into the cells
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """How often each class (row) was taken for each (column), int ``[num_classes] * 2``.
 
-    >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
-    [[1, 0], [1, 1]]
+    Examples:
+      >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
+      [[1, 0], [1, 1]]
     """
     cells = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
     return cells.reshape(num_classes, num_classes)
@@ -61,9 +62,10 @@ def _as_it_is(name):
 def worst_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int = 24) -> np.ndarray:
     """Indices of the wrong predictions that were made with most certainty, the worst first.
 
-    >>> probabilities = np.array([[0.1, 0.9], [0.8, 0.2], [0.4, 0.6]])
-    >>> worst_mistakes(np.array([0, 1, 1]), probabilities).tolist()
-    [0, 1]
+    Examples:
+      >>> probabilities = np.array([[0.1, 0.9], [0.8, 0.2], [0.4, 0.6]])
+      >>> worst_mistakes(np.array([0, 1, 1]), probabilities).tolist()
+      [0, 1]
     """
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     certainty = probabilities[wrong].max(axis=1)

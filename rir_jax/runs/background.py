@@ -8,13 +8,14 @@ from typing import Any
 class Background:
     """Does one piece of work after another in a thread of its own.
 
-    >>> done = []
-    >>> background = Background()
-    >>> background.do(done.append, 1)
-    >>> background.do(done.append, 2)
-    >>> background.close()
-    >>> done
-    [1, 2]
+    Examples:
+      >>> done = []
+      >>> background = Background()
+      >>> background.do(done.append, 1)
+      >>> background.do(done.append, 2)
+      >>> background.close()
+      >>> done
+      [1, 2]
     """
 
     def __init__(self):

@@ -24,7 +24,8 @@ class Result:
       seeds: how many networks the figures are means over.
       finished: whether the run has come to its end.
       epochs: trained so far.
-      accuracy, loss: of the last evaluation; None before the first.
+      accuracy: of the last evaluation; None before the first.
+      loss: of the last evaluation; None before the first.
       accuracy_std: the sample deviation over seeds; None of a single one.
       seconds: of training; None before the end.
       device: that it ran on; None before the end.

@@ -135,8 +135,9 @@ def read_metrics(workdir: Workdir) -> list[dict[str, Any]]:
 def advice(updates: int) -> str:
     """What to try when a number is not finite, by what can have been its cause.
 
-    >>> advice(updates=0)
-    'No update was made before: the first weights or the images make it so'
+    Examples:
+      >>> advice(updates=0)
+      'No update was made before: the first weights or the images make it so'
     """
     if not updates:
         return "No update was made before: the first weights or the images make it so"

@@ -90,13 +90,14 @@ class Classifier:
 def classifier(model: Any, variables: Any, info: Any) -> Classifier:
     """A network and its `Info`, as `rir_jax.load` returns them, folded and compiled.
 
-    >>> import rir_jax
-    >>> model = rir_jax.create_model("rir32", widths=(4,), blocks=(1,), stem_width=4)
-    >>> info = rir_jax.Info([str(digit) for digit in range(10)], (8, 8, 1), mean=[80.0], std=[60.0])
-    >>> variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
-    >>> classify = classifier(model, variables, info)
-    >>> classify(np.zeros((3, 8, 8, 1), np.uint8)).shape
-    (3, 10)
+    Examples:
+      >>> import rir_jax
+      >>> model = rir_jax.create_model("rir32", widths=(4,), blocks=(1,), stem_width=4)
+      >>> info = rir_jax.Info(list("0123456789"), (8, 8, 1), mean=[80.0], std=[60.0])
+      >>> variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+      >>> classify = classifier(model, variables, info)
+      >>> classify(np.zeros((3, 8, 8, 1), np.uint8)).shape
+      (3, 10)
     """
     plain, folded = fold(model, variables)
     logits = jax.jit(lambda folded, images: plain.apply(folded, info.preprocess(images)))

@@ -48,13 +48,14 @@ def export(
     Raises:
       InputError: an unknown platform.
 
-    >>> import rir_jax
-    >>> model = rir_jax.create_model("rir32", widths=(4,), blocks=(1,), stem_width=4)
-    >>> info = rir_jax.Info([str(digit) for digit in range(10)], (8, 8, 1), mean=[80.0], std=[60.0])
-    >>> variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
-    >>> exported = export(model, variables, info)
-    >>> exported.call(np.zeros((5, 8, 8, 1), np.uint8)).shape
-    (5, 10)
+    Examples:
+      >>> import rir_jax
+      >>> model = rir_jax.create_model("rir32", widths=(4,), blocks=(1,), stem_width=4)
+      >>> info = rir_jax.Info(list("0123456789"), (8, 8, 1), mean=[80.0], std=[60.0])
+      >>> variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+      >>> exported = export(model, variables, info)
+      >>> exported.call(np.zeros((5, 8, 8, 1), np.uint8)).shape
+      (5, 10)
     """
     for platform in platforms:
         if platform not in (*PLATFORMS, "rocm"):
@@ -154,7 +155,9 @@ def difference(
 
     Args:
       function: from uint8 images ``[N, H, W, C]`` to logits, as exported.
-      model, variables, info: the live one.
+      model: the live network.
+      variables: its variables.
+      info: its class names and preprocessing.
       count: images, given to the exported function in two batches of different sizes.
 
     Returns:

@@ -47,9 +47,10 @@ class Info:
     Raises:
       InputError: a mean or deviation that does not fit the channels.
 
-    >>> info = Info(["no", "yes"], (8, 8, 1), mean=[78.0], std=[96.0])
-    >>> info.preprocess(np.full((1, 8, 8, 1), 174, np.uint8))[0, 0, 0].tolist()
-    [1.0]
+    Examples:
+      >>> info = Info(["no", "yes"], (8, 8, 1), mean=[78.0], std=[96.0])
+      >>> info.preprocess(np.full((1, 8, 8, 1), 174, np.uint8))[0, 0, 0].tolist()
+      [1.0]
     """
 
     class_names: Sequence[str]

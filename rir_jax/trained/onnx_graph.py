@@ -30,12 +30,13 @@ def to_onnx(model: Network, variables: Any, info: Any) -> bytes:
     Raises:
       ValueError: the variables are not the model's.
 
-    >>> import jax.numpy as jnp, rir_jax
-    >>> model = rir_jax.create_model("rir32", widths=(4,), blocks=(1,), stem_width=4)
-    >>> info = rir_jax.Info([str(digit) for digit in range(10)], (8, 8, 1), mean=[80.0], std=[60.0])
-    >>> variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
-    >>> len(to_onnx(model, variables, info)) > 1000
-    True
+    Examples:
+      >>> import jax.numpy as jnp, rir_jax
+      >>> model = rir_jax.create_model("rir32", widths=(4,), blocks=(1,), stem_width=4)
+      >>> info = rir_jax.Info(list("0123456789"), (8, 8, 1), mean=[80.0], std=[60.0])
+      >>> variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+      >>> len(to_onnx(model, variables, info)) > 1000
+      True
     """
     from onnx import TensorProto, helper
 

@@ -40,21 +40,24 @@ def save_pretrained(
     Args:
       folder: on a disk or in a bucket (``gs://``); made if need be. Files of an earlier call are
         replaced.
-      model, variables, info: as `rir_jax.load` returns them, or made by hand.
+      model: the network, as `rir_jax.load` returns it, or made by hand.
+      variables: its variables.
+      info: its class names and preprocessing.
 
     Raises:
       ValueError: the variables are not the model's.
       InputError: the folder cannot be written to, or the class names are not one for each logit.
 
-    >>> import rir_jax, tempfile
-    >>> model = rir_jax.create_model("rir32", widths=(4,), blocks=(1,), stem_width=4)
-    >>> variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
-    >>> info = rir_jax.Info([str(digit) for digit in range(10)], (8, 8, 1), mean=[80.0], std=[60.0])
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_pretrained(folder, model, variables, info)
-    ...     model, variables, info = from_pretrained(folder)
-    >>> info.class_names[:3]
-    ('0', '1', '2')
+    Examples:
+      >>> import rir_jax, tempfile
+      >>> model = rir_jax.create_model("rir32", widths=(4,), blocks=(1,), stem_width=4)
+      >>> variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+      >>> info = rir_jax.Info(list("0123456789"), (8, 8, 1), mean=[80.0], std=[60.0])
+      >>> with tempfile.TemporaryDirectory() as folder:
+      ...     save_pretrained(folder, model, variables, info)
+      ...     model, variables, info = from_pretrained(folder)
+      >>> info.class_names[:3]
+      ('0', '1', '2')
     """
     check_variables(model, variables)
     if len(info.class_names) != model.num_classes:

@@ -28,9 +28,10 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) 
       labels: int ``[N]``, or probabilities ``[N, classes]``.
       smoothing: the part of the probability that is spread over all classes.
 
-    >>> logits = jnp.array([[2.0, 0.0]])
-    >>> [round(float(cross_entropy(logits, jnp.array([0]), s)[0]), 4) for s in (0.0, 0.1)]
-    [0.1269, 0.2269]
+    Examples:
+      >>> logits = jnp.array([[2.0, 0.0]])
+      >>> [round(float(cross_entropy(logits, jnp.array([0]), s)[0]), 4) for s in (0.0, 0.1)]
+      [0.1269, 0.2269]
     """
     if labels.ndim == 1 and not smoothing:
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -47,8 +48,9 @@ def penalized(params: Any) -> Any:
 def l2_penalty(params: Any, weight_decay: float) -> jax.Array:
     """``(weight_decay / 2) * sum(W ** 2)`` over the penalized parameters, a scalar.
 
-    >>> float(l2_penalty({"conv": {"kernel": jnp.ones(3), "bias": jnp.ones(3)}}, 0.2))
-    0.30000001192092896
+    Examples:
+      >>> float(l2_penalty({"conv": {"kernel": jnp.ones(3), "bias": jnp.ones(3)}}, 0.2))
+      0.30000001192092896
     """
     squares = jax.tree.map(
         lambda w, on: jnp.sum(w**2) if on else jnp.zeros(()), params, penalized(params)
@@ -61,9 +63,10 @@ def learning_rate_schedule(
 ) -> Callable[[jax.Array], jax.Array]:
     """The rate of a step: multiplied by ``factor`` once each epoch of ``milestones`` is over.
 
-    >>> schedule = learning_rate_schedule(0.1, (42, 62), 0.1, steps_per_epoch=100)
-    >>> [round(float(schedule(step)), 6) for step in (0, 4199, 4200, 6199, 6200)]
-    [0.1, 0.1, 0.01, 0.01, 0.001]
+    Examples:
+      >>> schedule = learning_rate_schedule(0.1, (42, 62), 0.1, steps_per_epoch=100)
+      >>> [round(float(schedule(step)), 6) for step in (0, 4199, 4200, 6199, 6200)]
+      [0.1, 0.1, 0.01, 0.01, 0.001]
     """
 
     def schedule(step):
@@ -80,9 +83,10 @@ def cosine_schedule(
 ) -> Callable[[jax.Array], jax.Array]:
     """The rate of a step: up in a line for the first steps, then down along a cosine to 0.
 
-    >>> schedule = cosine_schedule(0.1, total_steps=100, warmup_steps=20)
-    >>> [round(float(schedule(step)), 4) for step in (0, 10, 20, 60, 99)]
-    [0.0, 0.05, 0.1, 0.05, 0.0]
+    Examples:
+      >>> schedule = cosine_schedule(0.1, total_steps=100, warmup_steps=20)
+      >>> [round(float(schedule(step)), 4) for step in (0, 10, 20, 60, 99)]
+      [0.0, 0.05, 0.1, 0.05, 0.0]
     """
 
     def schedule(step):

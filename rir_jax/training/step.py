@@ -59,11 +59,12 @@ def create_train_state(
       image_shape: ``(H, W, C)``.
       averaged: whether an average of the variables over steps is kept.
 
-    >>> import rir_jax
-    >>> model = rir_jax.create_model("rir32", blocks=(1, 1, 1))
-    >>> state = rir_jax.create_train_state(model, optax.sgd(0.1), 0, (8, 8, 3))
-    >>> int(state.step)
-    0
+    Examples:
+      >>> import rir_jax
+      >>> model = rir_jax.create_model("rir32", blocks=(1, 1, 1))
+      >>> state = rir_jax.create_train_state(model, optax.sgd(0.1), 0, (8, 8, 3))
+      >>> int(state.step)
+      0
     """
     images = jnp.zeros((1, *image_shape), model.dtype or jnp.float32)
     variables = model.init(random_numbers.key(seed), images)

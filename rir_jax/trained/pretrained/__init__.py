@@ -21,8 +21,9 @@ FOLDER = pathlib.Path(__file__).parent
 def list_pretrained() -> dict[str, float]:
     """The names of the published networks, with their test accuracies (0 to 1).
 
-    >>> all(0 < accuracy < 1 for accuracy in list_pretrained().values())
-    True
+    Examples:
+      >>> all(0 < accuracy < 1 for accuracy in list_pretrained().values())
+      True
     """
     cards = {path.parent.name: files.read_json(path)["card"] for path in _descriptions()}
     return {name: card["test_accuracy"] for name, card in cards.items()}
