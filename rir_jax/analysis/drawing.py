@@ -15,6 +15,7 @@ from rir_jax.models.network import Network
 _RESIDUAL, _TRANSIENT, _CROSSING, _OUTER = "#0072B2", "#D55E00", "#999999", "#009E73"
 _INK, _BLOCK = "#333333", "#f3f4f6"
 _COLUMN, _LEFT, _ARCS, _LANES, _GAP = 138, 40, 74, 74, 66
+_NARROWEST = 480  # room for stem and head; text is still to be read on a phone
 _SUM, _NORM, _NORM_SUM, _RELU, _RELU_SUM = 54, 75, 94, 113, 129  # within a column
 
 
@@ -56,7 +57,7 @@ class _Drawing:
 
     def svg(self) -> str:
         columns = max(self.model.blocks) * self.model.layers_per_block
-        width = max(860, _LEFT * 2 + columns * _COLUMN)
+        self.width = max(_NARROWEST, _LEFT * 2 + columns * _COLUMN)
         parameters = sum(layer.parameters for layer in self.layers)
         macs = sum(layer.macs for layer in self.layers)
         heading = f"{len(self.layers)} layers, {parameters:,} parameters, {macs:,} MACs an image"
@@ -77,8 +78,8 @@ class _Drawing:
         height = self._legend(y + 24)
         body = "\n".join(self.parts)
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-            f'width="{width}" height="{height}" font-family="sans-serif" role="img" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {height}" '
+            f'width="{self.width}" height="{height}" font-family="sans-serif" role="img" '
             f'aria-label="{escape(self.title)}: {heading}">\n'
             f'<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n'
         )
@@ -209,7 +210,7 @@ class _Drawing:
         x = _LEFT
         for text, style in entries:
             width = 7 * len(text) + 44
-            if x + width > 820:
+            if x + width > self.width - 10:
                 x, y = _LEFT, y + 24
             if style:
                 self._line(x, y, x + 24, y, style[0], dash=style[1])
