@@ -1,8 +1,9 @@
 """docs/performance.md: its tables hold what the benchmarks measured, and nothing else.
 
-A table stands between ``<!-- NAME -->`` and ``<!-- end of NAME -->``. A benchmark's ``--markdown``
-adds a row to its table, with the command and the machine, or replaces that of the same command on
-the same kind of machine.
+A table stands between ``<!-- NAME -->`` and ``<!-- end of NAME -->``, above a list that has a line
+for each row: its command and its machine. (As columns, they would leave the others no room on a
+small screen.) A benchmark's ``--markdown`` adds a row, or replaces that of the same command on the
+same kind of machine.
 """
 
 import os
@@ -14,20 +15,21 @@ PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 
 
 def add_row(table: str, cells: list[str], machine: str, page: pathlib.Path = PAGE) -> str:
-    """Puts a row into a table of the page; returns it."""
+    """Puts a row into a table of the page, and its source into the list below; returns both."""
     text = page.read_text()
     begin, end = f"<!-- {table} -->\n", f"<!-- end of {table} -->\n"
     if begin not in text:
         raise SystemExit(f"{page} has no table {table!r}")
     start = text.index(begin) + len(begin)
     stop = text.index(end, start)
-    row = f"| {' | '.join([*cells, f'`{command()}`', machine])} |"
-    last = row.split(" | ")[-2:]
-    lines = [
-        line for line in text[start:stop].strip().splitlines() if line.split(" | ")[-2:] != last
-    ]
-    page.write_text(f"{text[:start]}\n" + "\n".join([*lines, row]) + f"\n\n{text[stop:]}")
-    return row
+    lines = [line for line in text[start:stop].splitlines() if line]
+    head, body = lines[:2], lines[2:]
+    rows, sources = body[: len(body) // 2], body[len(body) // 2 :]
+    row, source = f"| {' | '.join(cells)} |", f"`{command()}`, {machine}"
+    others = [(r, s) for r, s in zip(rows, sources, strict=True) if s[s.index("`") :] != source]
+    rows, sources = zip(*others, (row, f"- {cells[0]}: {source}"), strict=True)
+    page.write_text("\n".join([text[:start], *head, *rows, "", *sources, "", text[stop:]]))
+    return f"{row}\n{source}"
 
 
 def command() -> str:

@@ -21,12 +21,12 @@ def test_a_row_is_added_and_replaced_by_one_of_the_same_command_and_machine(file
     page.add_row("speed", ["3"], "this CPU", file)
     monkeypatch.setattr("sys.argv", ["/x/benchmarks/speed.py"])
     page.add_row("speed", ["4"], "this CPU", file)
-    rows = [
-        "| 2 | `python -m benchmarks.speed --steps=3` | that CPU |",
-        "| 3 | `python -m benchmarks.speed --steps=3` | this CPU |",
-        "| 4 | `python -m benchmarks.speed` | this CPU |",
+    sources = [
+        "- 2: `python -m benchmarks.speed --steps=3`, that CPU",
+        "- 3: `python -m benchmarks.speed --steps=3`, this CPU",
+        "- 4: `python -m benchmarks.speed`, this CPU",
     ]
-    table = "\n".join(["| what |", "|---|", *rows])
+    table = "\n".join(["| what |", "|---|", "| 2 |", "| 3 |", "| 4 |", "", *sources])
     assert file.read_text() == (
         f"before\n\n<!-- speed -->\n\n{table}\n\n<!-- end of speed -->\n\nafter\n"
     )
@@ -41,7 +41,7 @@ def test_the_page_has_a_table_for_every_benchmark():
     text = page.PAGE.read_text()
     for table in ("throughput", "epochs", "trace", "parallel", "aot"):
         assert text.count(f"<!-- {table} -->\n\n|") == 1
-        assert text.count(f"|\n\n<!-- end of {table} -->\n") == 1
+        assert text.count(f"\n\n<!-- end of {table} -->\n") == 1
 
 
 def test_idle_time_is_what_no_interval_covers():
