@@ -2,12 +2,13 @@
 
 ``{{ source rir_jax.models.layers.GeneralizedConv.applied_kernel }}`` on a line of its own is the
 code of that object as it is now, without its docstring. ``{{ report small/depth }}`` is what
-experiments/results has under that name, with its pictures. ``{{ config_fields }}`` is a table of
-all fields of the config. Links to files outside of docs/, which work where the repository is read,
-become their names.
+experiments/results has under that name: its pictures side by side, and where its rows come from
+folded away. ``{{ config_fields }}`` is a list of all fields of the config. Links to files outside of
+docs/, which work where the repository is read, become their names.
 """
 
 import ast
+import os
 import pathlib
 import re
 import textwrap
@@ -35,26 +36,48 @@ def on_page_markdown(markdown, page, **_):
         return match[1] if outside and target.exists() else match[0]
 
     markdown = re.sub(r"\[([^\]]+)\]\((\.\./[^)]+)\)", unlink, markdown)
-    markdown = re.sub(r"^\{\{ report ([\w/]+) \}\}$", _report, markdown, flags=re.MULTILINE)
+    def report(match):
+        return _report(match[1], os.path.relpath(ROOT / "docs" / "results" / match[1], folder))
+
+    markdown = re.sub(r"^\{\{ report ([\w/]+) \}\}$", report, markdown, flags=re.MULTILINE)
     markdown = re.sub(r"^\{\{ config_fields \}\}$", _fields, markdown, flags=re.MULTILINE)
     return re.sub(r"^\{\{ source ([\w.]+) \}\}$", _fenced, markdown, flags=re.MULTILINE)
 
 
-def _report(match):
-    """A report without its title, for a page beside the folder of results."""
-    _, text = (RESULTS / match[1] / "table.md").read_text().split("\n", 1)
-    return text.replace("](", f"](results/{match[1]}/").strip()
+def _report(name, pictures_folder):
+    """A report without its title."""
+    _, text = (RESULTS / name / "table.md").read_text().split("\n", 1)
+    pictures = re.findall(r"^!\[.*?\]\((.*?)\)$", text, re.MULTILINE)
+    above, below = re.split(r"\n(?:!\[.*\n)+", text)
+    origins, *rest = re.split(r"(?<=\|)\n\n", below.strip())
+    return "\n\n".join(
+        [
+            above.strip(),
+            '<div class="pictures" markdown>',
+            *(_enlarged(f"{pictures_folder}/{picture}") for picture in pictures),
+            "</div>",
+            '??? note "Where each row comes from"',
+            textwrap.indent(origins, "    "),
+            *rest,
+        ]
+    )
+
+
+def _enlarged(picture):
+    """A picture that shows itself in full size when it is clicked."""
+    return f"[![{pathlib.Path(picture).stem}]({picture})]({picture})"
 
 
 def _fields(_):
     from rir_jax.config import FIELDS
 
-    rows = ["| field | type | default | meaning | allowed |", "|---|---|---|---|---|"]
-    for path, field in FIELDS.items():
-        default = "unset" if field.default is None else f"`{field.default!r}`"
-        name = field.type.__name__
-        rows.append(f"| `{path}` | {name} | {default} | {field.doc} | {field.allowed} |")
-    return "\n".join(rows)
+    return "\n".join(f"- {_field(path, field)}" for path, field in FIELDS.items())
+
+
+def _field(path, field):
+    default = "unset" if field.default is None else f"`{field.default!r}`"
+    allowed = f" Allowed: {field.allowed}." if field.allowed else ""
+    return f"**`{path}`** ({field.type.__name__}, default {default}): {field.doc}.{allowed}"
 
 
 def _fenced(match):
