@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart say test test-slow test-all test-long test-docs test-peers test-reliability \
+.PHONY: quickstart say test test-slow test-all test-long test-docs test-site test-peers test-reliability \
 	test-full-disk test-buckets aot lint docs wheel clean
 
 # Says at once what is to come, before the minute or two of an installation.
@@ -30,6 +30,11 @@ test-long: .venv/docs
 # Every code block of the README and the site, the notebook, and what needs an environment of its own.
 test-docs: .venv/docs
 	$(BIN)/python -m pytest -m long tests/docs tests/trained
+
+# Every page of the site in Chromium, at the width of a desk and of a phone. It has to be installed:
+# on Debian and Ubuntu by `apt-get install chromium`, elsewhere by `.venv/bin/playwright install chromium`.
+test-site: .venv/browser
+	$(BIN)/python -m pytest -m browser tests/docs/test_site.py
 
 # pytorchcv declares torchvision, which its RiR does not need.
 test-peers: .venv/peers
@@ -75,6 +80,10 @@ comma := ,
 .venv/run .venv/test .venv/docs: setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+.venv/browser: .venv/docs
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,docs,browser]'
 	touch $@
 
 # The wrapper only brings a server's binary along.

@@ -1,22 +1,26 @@
-"""For the API pages: Flax's modules and named tuples are made from their fields, as dataclasses are.
+"""For the API pages: classes that are made from their fields, as dataclasses are, have a signature.
 
-No decorator says so of them, so Griffe, which reads the source, would show them without a signature.
+No decorator says so of Flax's modules and of named tuples, and Griffe only reads the source.
 """
 
 import griffe
 
+_MADE_FROM_FIELDS = ("nn.Module", "flax.struct.PyTreeNode", "NamedTuple")
+
 
 class FieldsAsArguments(griffe.Extension):
-    """Marks modules and named tuples, and what is derived from them in their file."""
+    """Marks such classes, and those that derive from one in the same file, as dataclasses."""
 
     def on_class_members(self, *, cls: griffe.Class, **_):
         if any(self._has_fields(cls, str(base)) for base in cls.bases):
             cls.decorators.append(
-                griffe.Decorator(griffe.ExprName("dataclasses.dataclass"), lineno=None, endlineno=None)
+                griffe.Decorator(
+                    griffe.ExprName("dataclasses.dataclass"), lineno=None, endlineno=None
+                )
             )
 
     def _has_fields(self, cls, base):
-        if base in ("nn.Module", "NamedTuple"):
+        if base in _MADE_FROM_FIELDS:
             return True
         beside = cls.parent.members.get(base)
         return isinstance(beside, griffe.Class) and bool(beside.decorators)

@@ -3,8 +3,8 @@
 ``{{ source rir_jax.models.layers.GeneralizedConv.applied_kernel }}`` on a line of its own is the
 code of that object as it is now, without its docstring. ``{{ report small/depth }}`` is what
 experiments/results has under that name: its pictures side by side, and where its rows come from
-folded away. ``{{ config_fields }}`` is a list of all fields of the config. Links to files outside of
-docs/, which work where the repository is read, become their names.
+folded away. ``{{ config_fields }}`` is a list of all fields of the config. Links to files outside
+of docs/, which work where the repository is read, become their names.
 """
 
 import ast
@@ -36,6 +36,7 @@ def on_page_markdown(markdown, page, **_):
         return match[1] if outside and target.exists() else match[0]
 
     markdown = re.sub(r"\[([^\]]+)\]\((\.\./[^)]+)\)", unlink, markdown)
+
     def report(match):
         return _report(match[1], os.path.relpath(ROOT / "docs" / "results" / match[1], folder))
 
@@ -76,8 +77,8 @@ def _fields(_):
 
 def _field(path, field):
     default = "unset" if field.default is None else f"`{field.default!r}`"
-    allowed = f" Allowed: {field.allowed}." if field.allowed else ""
-    return f"**`{path}`** ({field.type.__name__}, default {default}): {field.doc}.{allowed}"
+    kind = f"{field.type.__name__}, default {default}"
+    return f"**`{path}`** ({kind}): {field.doc}. Allowed: {field.allowed}."
 
 
 def _fenced(match):

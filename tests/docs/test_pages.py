@@ -194,7 +194,8 @@ def test_every_page_is_in_the_navigation():
             for value in entry.values():
                 yield from [value] if isinstance(value, str) else listed(value)
 
-    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    _, _, text = (ROOT / "mkdocs.yml").read_text().partition("\nnav:")
+    nav = yaml.safe_load(text)
     pages = {path.relative_to("docs").as_posix() for path in PAGES if path.parts[0] == "docs"}
     assert sorted(listed(nav)) == sorted(pages), "each once"
 
@@ -216,13 +217,25 @@ def test_a_report_on_a_page_is_the_one_of_the_results():
     assert title not in text
     assert report[:300] in text
     assert "![curves](results/small/cifar10_32/curves.png)" in text
+    page.file.src_path = "results/families.md"
+    text = hooks.on_page_markdown("{{ report small/shortcut }}\n", page)
+    assert "![curves](small/shortcut/curves.png)" in text
+    assert "    | ours | rir32-157c9655 |" in text, "folded away"
+    assert "\nNot run yet: " in text, "and what follows is not"
 
 
-def test_the_table_of_fields_has_them_all():
+def test_the_list_of_fields_has_them_all():
     page = SimpleNamespace(file=SimpleNamespace(src_path="api/training.md"))
-    _, _, *rows = hooks.on_page_markdown("{{ config_fields }}", page).splitlines()
-    assert [row.split("`")[1] for row in rows] == list(configs.FIELDS)
-    assert {row.count("|") for row in rows} == {6}
+    lines = hooks.on_page_markdown("{{ config_fields }}", page).splitlines()
+    assert [line.split("`")[1] for line in lines] == list(configs.FIELDS)
+    for line, field in zip(lines, configs.FIELDS.values(), strict=True):
+        assert field.doc in line
+        assert f"Allowed: {field.allowed}." in line
+
+
+def test_the_front_page_has_the_result_of_the_readme():
+    [accuracy] = re.findall(r"rir32 on digits: ([\d.]+ %)", (ROOT / "README.md").read_text())
+    assert f"| test accuracy | **{accuracy}** |" in (ROOT / "docs" / "index.md").read_text()
 
 
 @pytest.mark.parametrize("family", ["cnn", "resnet", "resnet_init", "rir"])
@@ -233,6 +246,13 @@ def test_pictures_of_the_families_are_those_of_todays_code(family):
     assert (ROOT / "docs" / "assets" / f"{family}.svg").read_text() == drawn
 
 
-def test_the_picture_of_the_front_page_is_that_of_todays_code():
-    drawn = draw_network(rir_jax.create_model("rir18_wide"), title="rir18_wide")
-    assert (ROOT / "docs" / "assets" / "rir18_wide.svg").read_text() == drawn
+@pytest.mark.parametrize(
+    ("file", "title", "model"),
+    [
+        ("rir18_wide", "rir18_wide", rir_jax.create_model("rir18_wide")),
+        ("rir_block", "RiR, one block", rir_jax.create_model("rir32", blocks=(1,), widths=(16,))),
+    ],
+)
+def test_pictures_of_the_front_page_are_those_of_todays_code(file, title, model):
+    drawn = draw_network(model, title=title)
+    assert (ROOT / "docs" / "assets" / f"{file}.svg").read_text() == drawn

@@ -116,9 +116,9 @@ def test_api_pages_show_examples_as_code_and_signatures(path, show):
     prompts = page.get_by_text(">>>")
     assert prompts.count() > 0
     assert prompts.evaluate_all("all => all.every(e => e.closest('pre'))")
-    without = page.locator(".doc-function, .doc-class").evaluate_all(
+    unsigned = page.locator(".doc-function, .doc-class:has-text('Attributes:')").evaluate_all(
         """all => all
-          .filter(e => !e.querySelector(':scope > .doc-signature, :scope > .doc-contents > .doc-signature'))
-          .map(e => e.querySelector('.doc-heading').textContent)"""
+          .filter(e => !e.querySelector(':scope > .doc-signature, :scope > * > .doc-signature'))
+          .map(e => e.querySelector('.doc-heading').innerText)"""
     )
-    print(without)
+    assert unsigned == []
