@@ -163,8 +163,8 @@ def _legend(results, rows):
         sentences[0] += "; ± is one sample deviation over seeds"
     if any(row["paper"] is not None for row in rows):
         sentences.append(
-            "How sure: A, the paper says so; B, two of its readers do; C, not to be taken for the "
-            "paper's"
+            "How sure: A, the paper says so; B, two who implemented or summarized it do; C, not to "
+            "be taken for the paper's"
         )
     papers = [(result.row.label, result.row.paper) for result in results]
     sentences += [f"{label}: {paper.note}" for label, paper in papers if paper and paper.note]

@@ -21,8 +21,8 @@ class Paper:
 
     Attributes:
       accuracy: on the test set, in percent.
-      sure: "A" (its abstract, captions or a quotation), "B" (two independent readers of it) or
-        "C" (remembered or inferred, not to be taken for the paper's).
+      sure: "A" (its abstract, captions or a quotation), "B" (two who implemented or summarized it
+        independently) or "C" (remembered or inferred, not to be taken for the paper's).
       note: where the paper has it from, if it is not its own.
     """
 

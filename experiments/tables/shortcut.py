@@ -1,4 +1,4 @@
-"""Where readers of the paper disagree: our choices against theirs, one at a time."""
+"""Where other implementations of the paper differ: our choices against theirs, one at a time."""
 
 from experiments.table import Row, Table
 from rir_jax.interop import overrides

@@ -1,8 +1,8 @@
 """What the public implementations of RiR build, as overrides for `create_model` and configs.
 
-Readers of the paper disagree where it is silent. With these, ``create_model("rir18_wide", ...)``
-is another implementation's network; as config fields, ``--config.model.outer_shortcut=none`` and
-so on.
+Other implementations of the paper differ where it is silent. With these,
+``create_model("rir18_wide", ...)`` is another implementation's network; as config fields,
+``--config.model.outer_shortcut=none`` and so on.
 """
 
 PYTORCHCV = {

@@ -1,4 +1,4 @@
-"""The other implementations' networks, as the paper's readers describe them, from overrides."""
+"""The other implementations' networks, as they are described, from overrides."""
 
 import jax
 import jax.numpy as jnp
