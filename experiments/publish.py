@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     for name in _TABLES.value:
         chosen = table.get_table(name).at_scale(_SCALE.value)
         how = f"python -m experiments.run --table={name} --scale={_SCALE.value}"
-        for result in read_table(chosen, _WORKDIR.value, 1, {}):
+        for result in read_table(chosen, _WORKDIR.value, seeds=1):
             if result.summaries and result.summaries[0]["seed"] == 0:
                 command = f"{how} --rows='{result.row.label}' --workdir=DIR"
                 print(publish(result, command, _DATA_DIR.value))

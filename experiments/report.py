@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import statistics
 from typing import Any
 
@@ -55,7 +56,7 @@ def write_report(table: Table, results: list[Result], folder: epath.PathLike) ->
 
 def _row(result: Result) -> dict[str, Any]:
     values, paper = result.accuracies, result.row.paper
-    mean = statistics.mean(values) if values else None
+    mean = statistics.mean(values) if values else math.nan
     first = result.summaries[0] if values else {}
     return {
         "model": result.row.label,
@@ -99,7 +100,7 @@ def _run(path, summary):
 
 
 def _rounded(value):
-    return None if value is None else round(value, 2)
+    return None if math.isnan(value) else round(value, 2)
 
 
 def _csv(rows):

@@ -15,15 +15,14 @@ from typing import Any
 
 import ml_collections
 '''
-_TYPES = {tuple: "tuple[Any, ...]"}
 
 
 def source() -> str:
     """What the file holds: a class for each group of fields, and one for the whole."""
-    groups = defaultdict(list)
+    groups: dict[str, list[str]] = defaultdict(list)
     for path, field in FIELDS.items():
         group, _, name = path.rpartition(".")
-        kind = _TYPES.get(field.type, field.type.__name__)
+        kind = "tuple[Any, ...]" if field.type is tuple else field.type.__name__
         optional = "" if field.default is not None else " | None"
         groups[group] += [f"    {name}: {kind}{optional}", f'    """{field.doc}"""']
     whole = groups.pop("")
