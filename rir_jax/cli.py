@@ -142,7 +142,7 @@ class ConfigFlag(flags.Flag):
             )
         texts = dict(self.fields)  # of a field given twice, the last value counts
         given = {path: configs.parse_text(path, text) for path, text in texts.items()}
-        return configs.from_flat(configs.flatten(config) | given)
+        return configs.with_fields(config, given)
 
 
 _CONFIGS = pathlib.Path(__file__).parent / "configs"

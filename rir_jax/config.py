@@ -360,7 +360,7 @@ def drops(config: ml_collections.ConfigDict) -> list[int]:
 
 def of_seed(config: ml_collections.ConfigDict, seed: int) -> Config:
     """The config of one seed of a run of several, as of a run of its own."""
-    return from_flat({**flatten(config), "seed": seed, "num_seeds": 1, "mesh.seed": None})
+    return with_fields(config, {"seed": seed, "num_seeds": 1, "mesh.seed": None})
 
 
 def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -383,6 +383,11 @@ def from_flat(values: dict[str, Any]) -> Config:
         with holder.ignore_type():
             holder[name] = value
     return config
+
+
+def with_fields(config: ml_collections.ConfigDict, values: dict[str, Any]) -> Config:
+    """A config with other values of some fields, flat; raises as `from_flat`."""
+    return from_flat(flatten(config) | values)
 
 
 def validate(config: ml_collections.ConfigDict) -> None:

@@ -64,7 +64,6 @@ def train_and_evaluate(
     2
     """
     configs.validate(config)
-    config = configs.from_flat(configs.flatten(config))
     processes.check_joined()
     folder = Workdir(workdir)
     config, source = complete(config, dataset, folder)
@@ -113,7 +112,7 @@ def complete(
             if earlier is None or earlier.init.weights != weights:
                 raise
             fields["init.digest"] = earlier.init.digest
-    return configs.from_flat(configs.flatten(config) | fields), source
+    return configs.with_fields(config, fields), source
 
 
 def set_up(
