@@ -47,7 +47,7 @@ def _report(match):
 
 
 def _fields(_):
-    from rir_jax.config import FIELDS
+    from rir_jax.config_fields import FIELDS
 
     rows = ["| field | type | default | meaning | allowed |", "|---|---|---|---|---|"]
     for path, field in FIELDS.items():

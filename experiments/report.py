@@ -13,7 +13,7 @@ from experiments import figures
 from experiments.runner import Result
 from experiments.table import Table
 from rir_jax import config as configs
-from rir_jax import files
+from rir_jax import config_fields, files
 from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.workdir import Workdir
 
@@ -91,7 +91,7 @@ def _run(path, summary):
     config = {
         field: value
         for field, value in configs.flatten(run.config()).items()
-        if field not in configs.INERT_FIELDS  # where data lie, and the like
+        if field not in config_fields.INERT_FIELDS  # where data lie, and the like
     }
     curve = [{name: record[name] for name in names} for record in records]
     ablation = path / "ablation.json"

@@ -9,6 +9,7 @@ import ml_collections
 from etils import epath
 
 from rir_jax import config as configs
+from rir_jax import config_fields
 from rir_jax.data.dataset import Dataset
 from rir_jax.devices import processes
 from rir_jax.errors import InputError
@@ -69,7 +70,7 @@ def train_and_evaluate(
     config, source = complete(config, dataset, folder)
     folder.check(config)
     limit = config.train.time_limit
-    with StopRequest(None if limit is None else configs.seconds(limit)) as stop:
+    with StopRequest(None if limit is None else config_fields.seconds(limit)) as stop:
         if not processes.agree_all(folder.finished(config)):
             setup = dataclasses.replace(set_up(config, dataset, source), on_record=on_record)
             with folder.open(config):

@@ -22,6 +22,7 @@ LAYERS = (
     ("pictures", "analysis"),
     ("data",),
     ("config",),
+    ("config_fields",),
     ("typed_config",),
     ("models",),
     ("ops", "devices"),

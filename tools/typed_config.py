@@ -4,11 +4,11 @@ import pathlib
 from collections import defaultdict
 
 from rir_jax import typed_config
-from rir_jax.config import FIELDS
+from rir_jax.config_fields import FIELDS
 
 _HEAD = '''"""The config's fields with their types, for editors and type checkers.
 
-Made from `rir_jax.config.FIELDS` by ``python -m tools.typed_config``; a test compares the two.
+Written by ``python -m tools.typed_config``; a test compares it with `rir_jax.config_fields`.
 """
 
 from typing import Any

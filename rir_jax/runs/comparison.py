@@ -8,6 +8,7 @@ from typing import Any
 from etils import epath
 
 from rir_jax import config as configs
+from rir_jax import config_fields
 from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.workdir import Workdir
 
@@ -95,6 +96,6 @@ def differing(results: Sequence[Result]) -> list[str]:
     return [
         field
         for field in first
-        if field not in configs.INERT_FIELDS
+        if field not in config_fields.INERT_FIELDS
         and any(result.config[field] != first[field] for result in results)
     ]

@@ -11,7 +11,7 @@ import ml_collections
 from etils import epath
 
 from rir_jax import config as configs
-from rir_jax import files
+from rir_jax import config_fields, files
 from rir_jax.devices import processes
 from rir_jax.errors import InputError, RunError
 from rir_jax.runs.lease import Lease
@@ -230,7 +230,7 @@ def check_same(values: dict[str, Any], earlier: dict[str, Any], where: str) -> N
         where the learning rate of a step does not depend on how many there are.
     """
     longer = values["train.epochs"] > earlier.get("train.epochs", math.inf)
-    inert = {*configs.INERT_FIELDS}
+    inert = {*config_fields.INERT_FIELDS}
     if longer and values["schedule.kind"] == "steps":
         inert.add("train.epochs")
     differing = [

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 import rir_jax
 from docs import hooks
-from rir_jax import cli
+from rir_jax import cli, config_fields
 from rir_jax import config as configs
 from rir_jax.analysis.drawing import draw_network
 from tests.data.prepared import prepared
@@ -221,7 +221,7 @@ def test_a_report_on_a_page_is_the_one_of_the_results():
 def test_the_table_of_fields_has_them_all():
     page = SimpleNamespace(file=SimpleNamespace(src_path="api/training.md"))
     _, _, *rows = hooks.on_page_markdown("{{ config_fields }}", page).splitlines()
-    assert [row.split("`")[1] for row in rows] == list(configs.FIELDS)
+    assert [row.split("`")[1] for row in rows] == list(config_fields.FIELDS)
     assert {row.count("|") for row in rows} == {6}
 
 
