@@ -4,14 +4,14 @@
 
 Everything that a run does counts: drawing and augmenting batches, steps, the evaluation after
 each epoch, and for ours metrics, checkpoints and curves. Random images of CIFAR-10's shape. The
-last line is JSON.
+last lines are a row of docs/performance.md and JSON.
 """
 
 import json
 
-from benchmarks import page
 from benchmarks.contenders.peer import SIZES
 from benchmarks.rounds import Contender, arguments_parser, compare
+from benchmarks.rows import row, spread
 
 
 def main() -> None:
@@ -28,19 +28,16 @@ def main() -> None:
         "ours": Contender("OurEpochs", **shared),
         "peer": Contender("PeerEpochs", **shared),
     }
-    amounts = dict.fromkeys(contenders, 60)  # an epoch each 60 seconds is one a minute
+    amounts = dict.fromkeys(contenders, 60.0)  # an epoch each 60 seconds is one a minute
     results = compare(contenders, amounts, arguments.rounds, arguments.seconds)
     ours, peer = results["ours"], results["peer"]
     report = {**shared, **results, "ratio": round(ours["median"] / peer["median"], 3)}
-    if arguments.markdown:
-        cells = [
-            f"{arguments.model}, batch {arguments.batch_size}, {arguments.compute_dtype}, "
-            f"{arguments.num_train:,} images and {arguments.num_test:,} to evaluate",
-            page.spread(ours),
-            page.spread(peer),
-            f"**{report['ratio']:.2f}**",
-        ]
-        print(page.add_row("epochs", cells, page.machine(ours["device"])))
+    what = (
+        f"{arguments.model}, batch {arguments.batch_size}, {arguments.compute_dtype}, "
+        f"{arguments.num_train:,} images and {arguments.num_test:,} to evaluate"
+    )
+    cells = [what, spread(ours), spread(peer), f"**{report['ratio']:.2f}**"]
+    print(row(cells, ours["device"]))
     print(json.dumps(report))
 
 

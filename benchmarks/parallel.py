@@ -3,14 +3,15 @@
     python -m benchmarks.parallel --devices 1 2 4 8
     python -m benchmarks.parallel --devices 1 8 --num_seeds 1 4
 
-On a CPU the devices are simulated: they share its cores, so what they show is the cost of being
-several, not a gain. Each combination runs in a process of its own, in turn. The last line is JSON.
+On a CPU the devices are simulated and share its cores: they show what several devices cost, not
+what they gain. Each combination runs in a process of its own, in turn. The last lines are a row of
+docs/performance.md and JSON.
 """
 
 import json
 
-from benchmarks import page
 from benchmarks.rounds import Contender, arguments_parser, compare
+from benchmarks.rows import row, spread
 
 
 def main() -> None:
@@ -40,15 +41,14 @@ def main() -> None:
             amounts[name] = seeds * arguments.batch_size
     results = compare(contenders, amounts, arguments.rounds, arguments.seconds)
     first = next(iter(results.values()))
-    if arguments.markdown:
-        cells = [
-            f"{arguments.model}, batch {arguments.batch_size}, {arguments.compute_dtype}",
-            "<br>".join(
-                f"{name}: {page.spread(result)}, {result['median'] / first['median']:.2f}x"
-                for name, result in results.items()
-            ),
-        ]
-        print(page.add_row("parallel", cells, page.machine(first["device"])))
+    cells = [
+        f"{arguments.model}, batch {arguments.batch_size}, {arguments.compute_dtype}",
+        "<br>".join(
+            f"{name}: {spread(result)}, {result['median'] / first['median']:.2f}x"
+            for name, result in results.items()
+        ),
+    ]
+    print(row(cells, first["device"]))
     print(json.dumps({**shared, **results}))
 
 

@@ -11,14 +11,13 @@ from typing import Any
 
 
 def arguments_parser(doc: str, batch_size: int, rounds: int, seconds: float, models=None):
-    """The arguments that all comparisons take, with their defaults; ``doc`` says what it is."""
+    """A parser of the arguments that all comparisons share; ``doc`` describes the comparison."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--model", default="rir32", choices=models)
     parser.add_argument("--batch_size", type=int, default=batch_size, help="of each network")
     parser.add_argument("--compute_dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--seconds", type=float, default=seconds, help="of each timing")
-    parser.add_argument("--markdown", action="store_true", help="put it into docs/performance.md")
     return parser
 
 
@@ -43,7 +42,7 @@ class Contender:
         self.info = self._read()
 
     def run(self, steps: int) -> float:
-        """Seconds for so many steps."""
+        """The seconds that this many steps take."""
         return self._ask({"run": steps})
 
     def memory(self) -> float:
@@ -51,8 +50,8 @@ class Contender:
         return self._ask({"memory": True})
 
     def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait()
+        """Ends the process."""
+        self._process.communicate()
 
     def _ask(self, question):
         self._process.stdin.write(json.dumps(question) + "\n")
@@ -73,14 +72,15 @@ def compare(
 
     Args:
       contenders: by name.
-      amounts: what a step of each does: so many images, or so many minutes' worth of epochs.
+      amounts: what a step of each counts for, such as its images.
       rounds: how often each is timed, after one round that is not counted.
       seconds: about how long each timing lasts.
 
     Returns:
       For each: amounts a second ("median", "least", "most"), "peak_bytes" and its info.
     """
-    steps, rates = {}, {name: [] for name in contenders}
+    steps: dict[str, int] = {}
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
     for name, contender in contenders.items():
         contender.run(1)
         steps[name] = max(1, round(seconds / contender.run(2) * 2))

@@ -2,15 +2,15 @@
 
     python -m benchmarks.throughput --model=rir32 --batch_size=128
 
-Needs torch and pytorchcv beside this package (``make test-peers`` installs them). The last line is
-JSON.
+Needs torch and pytorchcv beside this package (``make test-peers`` installs them). The last lines
+are a row of docs/performance.md and JSON.
 """
 
 import json
 
-from benchmarks import page
 from benchmarks.contenders.peer import SIZES
 from benchmarks.rounds import Contender, arguments_parser, compare
+from benchmarks.rows import row, spread
 
 
 def main() -> None:
@@ -32,21 +32,20 @@ def main() -> None:
     results = compare(contenders, amounts, arguments.rounds, arguments.seconds)
     best = max(result["median"] for name, result in results.items() if name != "ours")
     report = {**shared, **results, "ratio": round(results["ours"]["median"] / best, 3)}
-    if arguments.markdown:
-        print(page.add_row("throughput", cells(report), page.machine(results["ours"]["device"])))
+    print(row(cells(report), results["ours"]["device"]))
     print(json.dumps(report))
 
 
 def cells(report: dict) -> list[str]:
-    """Of a row: what, images a second, the ratio to the peer's best, memory, first calls."""
+    """What is timed, images a second, the ratio to the peer's best, memory, first calls."""
     what = "training" if report["training"] else "inference"
     all_three = [report.get(name) for name in ("ours", "peer", "peer_compiled")]
     there = [result for result in all_three if result]
     return [
         f"{report['model']}, {what}, batch {report['batch_size']}, {report['compute_dtype']}",
-        *(page.spread(result) if result else "" for result in all_three),
+        *(spread(result) if result else "" for result in all_three),
         f"**{report['ratio']:.2f}**",
-        " / ".join(page.gigabytes(result["peak_bytes"]) for result in there),
+        " / ".join(f"{result['peak_bytes'] / 1e9:.2f}" for result in there),
         " / ".join(f"{result['compile_seconds']:.0f}" for result in there),
     ]
 

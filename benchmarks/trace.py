@@ -3,8 +3,8 @@
     python -m benchmarks.trace --model=rir32 --batch_size=100
 
 Traces steps within an epoch, and then steps around the end of one, with its evaluation and
-checkpoint. What counts is the time from the first thing that the device does to the last; the gaps
-are the part in which it does nothing. The last line is JSON.
+checkpoint. The gaps are the part of the time, from the first thing that the device does to the
+last, in which it does nothing. The last lines are a row of docs/performance.md and JSON.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import json
 import pathlib
 import tempfile
 
-from benchmarks import page
+from benchmarks.rows import row
 
 
 def main() -> None:
@@ -22,7 +22,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="of each trace")
     parser.add_argument("--num_test", type=int, default=500, help="images to evaluate")
     parser.add_argument("--trace_dir", help="keeps the traces there, for TensorBoard")
-    parser.add_argument("--markdown", action="store_true", help="put it into docs/performance.md")
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -30,20 +29,16 @@ def main() -> None:
         device = record(
             arguments.model, arguments.batch_size, arguments.steps, arguments.num_test, traces
         )
-        report = {
-            "model": arguments.model,
-            "batch_size": arguments.batch_size,
-            "device": device,
+        measured = {
             "within_an_epoch": gaps(traces / "steps"),
             "around_its_end": gaps(traces / "end"),
         }
-    if arguments.markdown:
-        cells = [f"{arguments.model}, batch {arguments.batch_size}"]
-        for part in ("within_an_epoch", "around_its_end"):
-            found = report[part]
-            cells.append(f"{100 * found['gaps']:.2f} % of {found['seconds']:.1f} s")
-        print(page.add_row("trace", cells, page.machine(device)))
-    print(json.dumps(report))
+    cells = [f"{arguments.model}, batch {arguments.batch_size}"]
+    for found in measured.values():
+        cells.append(f"{100 * found['gaps']:.2f} % of {found['seconds']:.1f} s")
+    print(row(cells, device))
+    what = {"model": arguments.model, "batch_size": arguments.batch_size, "device": device}
+    print(json.dumps({**what, **measured}))
 
 
 def record(model: str, batch_size: int, steps: int, num_test: int, folder: pathlib.Path) -> str:
@@ -97,7 +92,7 @@ def gaps(folder: pathlib.Path) -> dict[str, float]:
 
 
 def idle(intervals: list[tuple[float, float]]) -> tuple[float, float]:
-    """Of the time from the first start to the last end, the part in no interval; and that time."""
+    """The part of the time, from the first start to the last end, in no interval; and that time."""
     busy, end = 0.0, float("-inf")
     for start, stop in sorted(intervals):
         busy += max(0.0, stop - max(start, end))

@@ -70,7 +70,7 @@ def _enlarged(picture):
 
 
 def _fields(_):
-    from rir_jax.config import FIELDS
+    from rir_jax.config_fields import FIELDS
 
     return "\n".join(f"- {_field(path, field)}" for path, field in FIELDS.items())
 

@@ -13,7 +13,7 @@ from etils import epath
 
 from experiments import table
 from experiments.runner import Result, read_table
-from rir_jax import cli
+from rir_jax import cli, config_fields
 from rir_jax import config as configs
 from rir_jax.errors import InputError
 from rir_jax.trained import pretrained
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     for name in _TABLES.value:
         chosen = table.get_table(name).at_scale(_SCALE.value)
         how = f"python -m experiments.run --table={name} --scale={_SCALE.value}"
-        for result in read_table(chosen, _WORKDIR.value, 1, {}):
+        for result in read_table(chosen, _WORKDIR.value, seeds=1):
             if result.summaries and result.summaries[0]["seed"] == 0:
                 command = f"{how} --rows='{result.row.label}' --workdir=DIR"
                 print(publish(result, command, _DATA_DIR.value))
@@ -69,7 +69,7 @@ def _card(summary, evaluated, fields, command) -> dict[str, Any]:
     recipe = {
         name: value
         for name, value in fields.items()
-        if name.split(".")[0] in _RECIPE and name not in configs.INERT_FIELDS
+        if name.split(".")[0] in _RECIPE and name not in config_fields.INERT_FIELDS
     }
     return {
         "test_accuracy": evaluated["accuracy"],

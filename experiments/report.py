@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import statistics
 from typing import Any
 
@@ -12,7 +13,7 @@ from experiments import figures
 from experiments.runner import Result
 from experiments.table import Table
 from rir_jax import config as configs
-from rir_jax import files
+from rir_jax import config_fields, files
 from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.workdir import Workdir
 
@@ -55,7 +56,7 @@ def write_report(table: Table, results: list[Result], folder: epath.PathLike) ->
 
 def _row(result: Result) -> dict[str, Any]:
     values, paper = result.accuracies, result.row.paper
-    mean = statistics.mean(values) if values else None
+    mean = statistics.mean(values) if values else math.nan
     first = result.summaries[0] if values else {}
     return {
         "model": result.row.label,
@@ -90,7 +91,7 @@ def _run(path, summary):
     config = {
         field: value
         for field, value in configs.flatten(run.config()).items()
-        if field not in configs.INERT_FIELDS  # where data lie, and the like
+        if field not in config_fields.INERT_FIELDS  # where data lie, and the like
     }
     curve = [{name: record[name] for name in names} for record in records]
     ablation = path / "ablation.json"
@@ -99,7 +100,7 @@ def _run(path, summary):
 
 
 def _rounded(value):
-    return None if value is None else round(value, 2)
+    return None if math.isnan(value) else round(value, 2)
 
 
 def _csv(rows):

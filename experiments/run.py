@@ -12,8 +12,7 @@ from absl import flags
 from experiments import plan, report, table
 from experiments.ablate import ablate_results
 from experiments.runner import read_table, run_table
-from rir_jax import cli, files
-from rir_jax import config as configs
+from rir_jax import cli, config_fields, files
 from rir_jax.errors import InputError
 
 FLAGS = flags.FlagValues()
@@ -52,7 +51,7 @@ def main(arguments: list[str]) -> None:
         return
     if not _WORKDIR.value:
         raise InputError("--workdir is missing; see --help")
-    limit = None if _TIME_LIMIT.value is None else configs.seconds(_TIME_LIMIT.value)
+    limit = None if _TIME_LIMIT.value is None else config_fields.seconds(_TIME_LIMIT.value)
     if limit is not None and not limit > 0:
         raise InputError(f"--time_limit is {_TIME_LIMIT.value!r}; allowed: such as 540, 9m or 1.5h")
     if _REPORT_ONLY.value:
@@ -74,9 +73,9 @@ def main(arguments: list[str]) -> None:
 def _override(text):
     """ "train.epochs=3" to ("train.epochs", 3)."""
     path, equals, value = text.partition("=")
-    if not equals or path not in configs.FIELDS:
+    if not equals or path not in config_fields.FIELDS:
         raise InputError(f"--set is {text!r}; allowed: FIELD=VALUE with a field of the config")
-    return path, configs.parse_text(path, value)
+    return path, config_fields.parse_text(path, value)
 
 
 def _print_plan(rows):

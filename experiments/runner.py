@@ -164,8 +164,8 @@ def _left(folder, seeds):
 
 def _run(config, folder, left, place, deadline):
     """Goes on with a row's runs of some seeds. Returns whether they are finished."""
-    more = {"seed": left[0], "num_seeds": len(left), "mesh.seed": len(left)}
-    config = configs.from_flat({**configs.flatten(config), **more})
+    of_these = {"seed": left[0], "num_seeds": len(left), "mesh.seed": len(left)}
+    config = configs.with_fields(config, of_these)
     limit = None if deadline is None else deadline - time.monotonic()
     if limit is not None and limit <= 0:
         return False

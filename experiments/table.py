@@ -11,6 +11,7 @@ from typing import Any
 import ml_collections
 
 from rir_jax import config as configs
+from rir_jax import config_fields
 from rir_jax.errors import InputError
 from rir_jax.models.zoo import FIELDS, create_model
 
@@ -101,7 +102,7 @@ class Table:
 
         Unless they change no result, it says so, and claims nothing of the paper.
         """
-        changes = {k: v for k, v in overrides.items() if k not in configs.INERT_FIELDS}
+        changes = {k: v for k, v in overrides.items() if k not in config_fields.INERT_FIELDS}
         fields = {**self.fields, **overrides}
         rows = tuple(
             dataclasses.replace(
@@ -187,11 +188,11 @@ def folder_name(config: ml_collections.ConfigDict) -> str:
     The model's name, and a digest of the fields that are not at their defaults, but for the seeds
     and those that change no result; the network's as they are once those left unset are filled in.
     """
-    passed_over = ("seed", "num_seeds", *configs.INERT_FIELDS)
+    passed_over = ("seed", "num_seeds", *config_fields.INERT_FIELDS)
     values = {
         field: value
         for field, value in configs.flatten(config).items()
-        if field not in passed_over and value != configs.FIELDS[field].default
+        if field not in passed_over and value != config_fields.FIELDS[field].default
     }
     network = create_model(config.model.name, **configs.model_fields(config))
     values |= {f"model.{field}": getattr(network, field) for field in FIELDS}

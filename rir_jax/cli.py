@@ -18,6 +18,7 @@ import ml_collections
 from absl import flags
 
 from rir_jax import config as configs
+from rir_jax import config_fields
 from rir_jax.errors import InputError, Interrupted, RunError
 from rir_jax.files import cache_root
 from rir_jax.models.zoo import suggest
@@ -42,7 +43,7 @@ def _start(main, values):
     if any(argument in ("--help", "-h") for argument in sys.argv[1:]):
         print(f"{sys.modules[main.__module__].__doc__}\n{values.get_help()}")
         if "config" in values:
-            print(f"\n\nFields of the config:\n{configs.describe_fields()}")
+            print(f"\n\nFields of the config:\n{config_fields.describe_fields()}")
         return
     _log_ours_only()
     _print_every_name()
@@ -141,8 +142,8 @@ class ConfigFlag(flags.Flag):
                 "get_config() that returns a ConfigDict"
             )
         texts = dict(self.fields)  # of a field given twice, the last value counts
-        given = {path: configs.parse_text(path, text) for path, text in texts.items()}
-        return configs.from_flat(configs.flatten(config) | given)
+        given = {path: config_fields.parse_text(path, text) for path, text in texts.items()}
+        return configs.with_fields(config, given)
 
 
 _CONFIGS = pathlib.Path(__file__).parent / "configs"
@@ -200,7 +201,7 @@ def _without_fields(argv):
             return [*rest, argument, *arguments], fields
         match = re.fullmatch(r"--?(no)?config\.([^=]*)(?:=(.*))?", argument, re.DOTALL)
         negated, path, text = match.groups() if match else (None, None, None)
-        is_flag = path in configs.FIELDS and configs.FIELDS[path].type is bool
+        is_flag = path in config_fields.FIELDS and config_fields.FIELDS[path].type is bool
         if match is None or (negated and not is_flag):
             rest.append(argument)
             continue

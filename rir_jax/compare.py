@@ -77,10 +77,8 @@ def _draw(results, path):
     from rir_jax.pictures.curves import draw_comparison
 
     picture = draw_comparison({result.workdir: result.records for result in results})
-    try:
+    with files.refused_writes(f"--picture={path}"):
         files.write(files.path(path), picture)
-    except OSError as error:
-        raise InputError(f"--picture={path} cannot be written: {error}") from None
 
 
 if __name__ == "__main__":

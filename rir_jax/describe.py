@@ -32,10 +32,8 @@ def main(arguments: list[str]) -> None:
     print(table(layers_of(model, shape)))
     if _SVG.value:
         picture = draw_network(model, shape, name).encode()
-        try:
+        with files.refused_writes(f"--svg={_SVG.value}"):
             files.write(files.path(_SVG.value), picture)
-        except OSError as error:
-            raise InputError(f"--svg={_SVG.value} cannot be written: {error}") from None
 
 
 def _trained():

@@ -92,10 +92,8 @@ def write_onnx(model, variables, info, path: str) -> str:
             f"the ONNX graph differs from the network by {found['difference']:.1e} in logits of up "
             f"to {found['largest']:.1f}; nothing was written"
         )
-    try:
+    with files.refused_writes(path):
         files.write(files.path(path), content)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}") from None
     return (
         f"{path}: {len(content) / 1e6:.2f} MB, ONNX, uint8 "
         f"[N, {', '.join(map(str, info.image_shape))}] to float32 [N, {model.num_classes}]\n"

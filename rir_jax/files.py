@@ -263,6 +263,15 @@ def write(path: epath.PathLike, content: bytes) -> None:
         raise
 
 
+@contextlib.contextmanager
+def refused_writes(place: object) -> Iterator[None]:
+    """Turns a failed write to a place that the user chose into an InputError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{place} cannot be written: {error}") from None
+
+
 def read(path: epath.PathLike) -> bytes:
     """What a file holds.
 

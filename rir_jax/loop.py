@@ -9,6 +9,7 @@ import ml_collections
 from etils import epath
 
 from rir_jax import config as configs
+from rir_jax import config_fields
 from rir_jax.data.dataset import Dataset
 from rir_jax.devices import processes
 from rir_jax.errors import InputError
@@ -65,13 +66,12 @@ def train_and_evaluate(
       2
     """
     configs.validate(config)
-    config = configs.from_flat(configs.flatten(config))
     processes.check_joined()
     folder = Workdir(workdir)
     config, source = complete(config, dataset, folder)
     folder.check(config)
     limit = config.train.time_limit
-    with StopRequest(None if limit is None else configs.seconds(limit)) as stop:
+    with StopRequest(None if limit is None else config_fields.seconds(limit)) as stop:
         if not processes.agree_all(folder.finished(config)):
             setup = dataclasses.replace(set_up(config, dataset, source), on_record=on_record)
             with folder.open(config):
@@ -114,7 +114,7 @@ def complete(
             if earlier is None or earlier.init.weights != weights:
                 raise
             fields["init.digest"] = earlier.init.digest
-    return configs.from_flat(configs.flatten(config) | fields), source
+    return configs.with_fields(config, fields), source
 
 
 def set_up(

@@ -1,6 +1,6 @@
 """The config's fields with their types, for editors and type checkers.
 
-Made from `rir_jax.config.FIELDS` by ``python -m tools.typed_config``; a test compares the two.
+Written by ``python -m tools.typed_config``; a test compares it with `rir_jax.config_fields`.
 """
 
 from typing import Any
@@ -12,9 +12,9 @@ class ModelFields(ml_collections.ConfigDict):
     """Fields ``model``."""
 
     name: str
-    """the network; it sets the fields of model that are unset"""
+    """name of the network, which sets the model fields that are unset"""
     two_streams: bool | None
-    """a residual and a transient stream in place of one"""
+    """a residual and a transient stream in place of one stream"""
     outer_shortcut: str | None
     """where the shortcut of a block is added"""
     stem_width: int | None
@@ -26,11 +26,11 @@ class ModelFields(ml_collections.ConfigDict):
     layers_per_block: int | None
     """layers of a residual block"""
     shortcut: str | None
-    """the kind of shortcut where the shape changes"""
+    """shortcut where the shape changes"""
     stride_layer: str | None
-    """the layer of a block that has its stride"""
+    """layer of a block that takes its stride"""
     head: str | None
-    """1x1 convolution, batch norm, pooling; or pooling, dense layer"""
+    """conv: 1x1 convolution, batch norm, pooling; dense: pooling, dense layer"""
     head_relu: bool | None
     """a ReLU after the batch norm of a 'conv' head"""
     use_bias: bool | None
@@ -38,80 +38,80 @@ class ModelFields(ml_collections.ConfigDict):
     kernel_init: str | None
     """initialization of kernels: He et al. or Glorot"""
     norm_momentum: float | None
-    """part of the running statistics that is kept in a step"""
+    """part of the running statistics that each step keeps"""
     norm_epsilon: float | None
-    """what is added to variances"""
+    """number added to the variances"""
 
 
 class DatasetFields(ml_collections.ConfigDict):
     """Fields ``dataset``."""
 
     name: str
-    """the data set"""
+    """name of the data set"""
     data_dir: str | None
-    """where prepared sets are; unset: where TFDS keeps them"""
+    """folder of prepared sets; unset: that of TFDS"""
     validation_fraction: float
-    """part of the training set to report on in place of the test split"""
+    """part of the training set to hold out and report on, in place of the test split"""
     num_train: int | None
-    """training images to use; unset: all"""
+    """number of training images to use; unset: all"""
     num_test: int | None
-    """test images to use; unset: all"""
+    """number of test images to use; unset: all"""
     digest: str | None
-    """which arrays the run is of; train_and_evaluate(dataset=) fills it in"""
+    """digest of the arrays that are trained on; train_and_evaluate(dataset=) fills it in"""
 
 
 class InitFields(ml_collections.ConfigDict):
     """Fields ``init``."""
 
     weights: str | None
-    """trained weights to start from; unset: from nothing"""
+    """trained weights to start from; unset: random ones"""
     digest: str | None
-    """which weights the run started from; the run fills it in"""
+    """digest of the weights that the run started from, which fills it in"""
     freeze: tuple[Any, ...]
-    """parts that stay as they were trained, with batch norm by its running statistics"""
+    """parts that are not trained; their batch norms use the running statistics"""
 
 
 class AugmentFields(ml_collections.ConfigDict):
     """Fields ``augment``."""
 
     crop_padding: int
-    """zeros around an image before it is cropped at random"""
+    """width of the zeros around an image before it is cropped at random"""
     flip: bool
     """mirror images at random"""
     mixup: float
-    """alpha of mixup"""
+    """alpha of mixup; 0: none"""
     cutmix: float
-    """alpha of CutMix"""
+    """alpha of CutMix; 0: none"""
 
 
 class TrainFields(ml_collections.ConfigDict):
     """Fields ``train``."""
 
     batch_size: int
-    """images of a step, over all devices"""
+    """images a step, over all devices"""
     epochs: int
     """passes over the training set"""
     log_every_steps: int
-    """steps whose means make a record of the metrics"""
+    """steps between records of the metrics, which are means over them"""
     label_smoothing: float
     """part of a label's probability that is spread over all classes"""
     average_decay: float
-    """decay of the average of the weights that is evaluated; 0: no average"""
+    """decay of a moving average of the weights, which is then evaluated; 0: none"""
     time_limit: str | None
-    """when to stop at a checkpoint; the same command goes on from there"""
+    """time after which to stop at a checkpoint; the same command goes on from there"""
 
 
 class OptimizerFields(ml_collections.ConfigDict):
     """Fields ``optimizer``."""
 
     learning_rate: float
-    """the highest learning rate: the first, or that after a warm-up"""
+    """highest learning rate: the first, or the one after a warm-up"""
     momentum: float
     """momentum of SGD"""
     weight_decay: float
     """factor of the L2 penalty on the kernels"""
     decay_identity: bool
-    """ablation: the L2 penalty is on kernels plus identity"""
+    """ablation: L2 penalty on kernels plus identity"""
     nesterov: bool
     """Nesterov's momentum"""
 
@@ -120,20 +120,20 @@ class ScheduleFields(ml_collections.ConfigDict):
     """Fields ``schedule``."""
 
     kind: str
-    """drops of the learning rate, or a cosine"""
+    """learning rate in steps or along a cosine"""
     warmup_epochs: int
     """epochs of a rising learning rate before a cosine"""
     milestones: tuple[Any, ...]
     """epochs after which the learning rate drops"""
     factor: float
-    """what a drop multiplies the learning rate by"""
+    """factor of the learning rate at each milestone"""
 
 
 class EvalFields(ml_collections.ConfigDict):
     """Fields ``eval``."""
 
     batch_size: int
-    """images of a step of evaluation"""
+    """images a step of evaluation"""
     every_epochs: int
     """epochs between evaluations; the last is always evaluated"""
 
@@ -144,27 +144,27 @@ class CheckpointFields(ml_collections.ConfigDict):
     every_epochs: int
     """epochs between checkpoints"""
     keep: int
-    """newest checkpoints that are kept"""
+    """number of checkpoints to keep, the newest ones"""
 
 
 class MeshFields(ml_collections.ConfigDict):
     """Fields ``mesh``."""
 
     data: int | None
-    """devices that share a batch; unset: as many of those here as divide it"""
+    """devices that share a batch; unset: the most that divide it"""
     seed: int | None
-    """seeds trained at once; unset: as many as the devices are good for"""
+    """seeds to train at once; unset: one a group of devices"""
 
 
 class Fields(ml_collections.ConfigDict):
     """All fields."""
 
     seed: int
-    """random seed of weights, order of the images, augmentation"""
+    """random seed of the weights, the order of the images and augmentation"""
     num_seeds: int
-    """networks to train, of seed, seed + 1, ..., each in its own folder"""
+    """networks to train, with seeds seed, seed + 1, ..., each in its own folder"""
     compute_dtype: str | None
-    """type of computation; unset: float32 on a CPU, bfloat16 elsewhere"""
+    """type of the computation; unset: float32 on a CPU, bfloat16 elsewhere"""
     model: ModelFields
     dataset: DatasetFields
     init: InitFields

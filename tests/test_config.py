@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rir_jax import cli, train, typed_config
+from rir_jax import cli, config_fields, train, typed_config
 from rir_jax import config as configs
 from rir_jax.errors import InputError
 from tools.typed_config import source
@@ -22,9 +22,9 @@ def load(*arguments):
     return flag.load(), rest
 
 
-@pytest.mark.parametrize("path", configs.FIELDS)
+@pytest.mark.parametrize("path", config_fields.FIELDS)
 def test_a_field_has_a_line_of_documentation_and_a_default_that_is_allowed(path):
-    field = configs.FIELDS[path]
+    field = config_fields.FIELDS[path]
     assert field.doc[0].islower() or field.doc.split()[0] in ("Nesterov's", "1x1")
     assert "\n" not in field.doc
     assert not field.doc.endswith(".")
@@ -35,7 +35,7 @@ def test_help_lists_every_field(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train", "--help"])
     cli.start(train.main, train.FLAGS)
     text = capsys.readouterr().out
-    for path, field in configs.FIELDS.items():
+    for path, field in config_fields.FIELDS.items():
         default = "unset" if field.default is None else field.default
         assert f"  {path} ({field.type.__name__}, {default})\n    {field.doc}; allowed: " in text
 
@@ -100,13 +100,13 @@ def test_a_file_that_holds_no_config(content, message, tmp_path):
     assert f"--config={path}" in str(error.value)
 
 
-@pytest.mark.parametrize("path", sorted({*configs.FIELDS} - {"dataset.name"}))
+@pytest.mark.parametrize("path", sorted({*config_fields.FIELDS} - {"dataset.name"}))
 def test_none_unsets_a_field_that_may_be_unset(path):
-    if configs.FIELDS[path].default is None:
-        assert configs.parse_text(path, "None") is None
+    if config_fields.FIELDS[path].default is None:
+        assert config_fields.parse_text(path, "None") is None
     else:
         with pytest.raises(InputError, match=f"{path} is '?None'?; allowed: "):
-            configs.parse_text(path, "None")
+            config_fields.parse_text(path, "None")
 
 
 def test_none_unsets_what_the_file_set(tmp_path):
@@ -139,21 +139,21 @@ def test_none_unsets_what_the_file_set(tmp_path):
 )
 def test_an_unknown_field_is_taken_for_what_is_meant(given, meant):
     with pytest.raises(InputError, match=f"'{given}' is unknown; did you mean '{meant}'?"):
-        configs.parse_text(given, "1")
+        config_fields.parse_text(given, "1")
 
 
 def test_another_name_of_a_field_is_of_one_field_and_no_field_itself():
-    names = [name for others in configs._ALSO_CALLED.values() for name in others]
+    names = [name for others in config_fields.ALSO_CALLED.values() for name in others]
     assert len(set(names)) == len(names)
-    assert set(configs._ALSO_CALLED) <= set(configs.FIELDS)
-    assert not {path.rpartition(".")[2] for path in configs.FIELDS} & set(names)
+    assert set(config_fields.ALSO_CALLED) <= set(config_fields.FIELDS)
+    assert not {path.rpartition(".")[2] for path in config_fields.FIELDS} & set(names)
 
 
 def test_messages_say_how_to_give_one_milestone_and_how_to_unset_a_field():
     with pytest.raises(InputError, match=r"milestones is 2; allowed: .* \(2,\) for one or \(\)"):
-        configs.parse_text("schedule.milestones", "2")
+        config_fields.parse_text("schedule.milestones", "2")
     with pytest.raises(InputError, match=r"num_train is 'all'; allowed: .*; None unsets it"):
-        configs.parse_text("dataset.num_train", "all")
+        config_fields.parse_text("dataset.num_train", "all")
 
 
 def test_a_config_prints_what_differs_from_the_defaults():
@@ -161,7 +161,7 @@ def test_a_config_prints_what_differs_from_the_defaults():
     assert str(config) == repr(config) == "Config()"
     config.model.widths, config.train.epochs = (4, 8, 8), 3
     assert str(config) == "Config(model.widths=(4, 8, 8), train.epochs=3)"
-    for path, field in configs.FIELDS.items():
+    for path, field in config_fields.FIELDS.items():
         if path.startswith("model.") and field.type is tuple:
             config.model[path[6:]] = tuple(range(1, 900))
     assert len(str(config)) < 270

@@ -24,6 +24,7 @@ LAYERS = (
     ("pictures", "analysis"),
     ("data",),
     ("config",),
+    ("config_fields",),
     ("typed_config",),
     ("models",),
     ("ops", "devices"),

@@ -58,7 +58,8 @@ class Store:
     """
 
     def __init__(self, folder: pathlib.Path, wire: "Wire"):
-        self.wire, self._folder, self._process = wire, folder, None
+        self.wire, self._folder = wire, folder
+        self._process: subprocess.Popen | None = None
         self._url = f"http://127.0.0.1:{wire.port}"
         self.environment = {
             "STORAGE_EMULATOR_HOST": self._url,

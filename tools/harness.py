@@ -19,8 +19,7 @@ from rir_jax import config as configs
 from rir_jax import files
 from rir_jax.runs.checkpoints import Checkpoints
 from rir_jax.runs.workdir import Workdir
-from rir_jax.training.setup import build_model, build_optimizer
-from rir_jax.training.step import abstract_train_state
+from rir_jax.trained.load import read_state
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = {
@@ -132,16 +131,7 @@ def steps_of(workdir) -> list[int]:
 def state_of(workdir):
     """The state in a run's newest checkpoint, as NumPy arrays."""
     folder = Workdir(workdir)
-    config = folder.config()
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-
-    def abstract_state(notes):
-        model = build_model(config, len(notes["dataset"]["class_names"]))
-        optimizer, _ = build_optimizer(config, model, steps_per_epoch=1)
-        shape, averaged = notes["dataset"]["image_shape"], config.train.average_decay > 0
-        return abstract_train_state(model, optimizer, shape, device, averaged)
-
-    state, _ = Checkpoints(folder / "checkpoints").restore(abstract_state)
+    state, _ = read_state(folder, folder.config_of_run())
     return jax.tree.map(np.asarray, state)
 
 

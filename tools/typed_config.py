@@ -4,26 +4,25 @@ import pathlib
 from collections import defaultdict
 
 from rir_jax import typed_config
-from rir_jax.config import FIELDS
+from rir_jax.config_fields import FIELDS
 
 _HEAD = '''"""The config's fields with their types, for editors and type checkers.
 
-Made from `rir_jax.config.FIELDS` by ``python -m tools.typed_config``; a test compares the two.
+Written by ``python -m tools.typed_config``; a test compares it with `rir_jax.config_fields`.
 """
 
 from typing import Any
 
 import ml_collections
 '''
-_TYPES = {tuple: "tuple[Any, ...]"}
 
 
 def source() -> str:
     """What the file holds: a class for each group of fields, and one for the whole."""
-    groups = defaultdict(list)
+    groups: dict[str, list[str]] = defaultdict(list)
     for path, field in FIELDS.items():
         group, _, name = path.rpartition(".")
-        kind = _TYPES.get(field.type, field.type.__name__)
+        kind = "tuple[Any, ...]" if field.type is tuple else field.type.__name__
         optional = "" if field.default is not None else " | None"
         groups[group] += [f"    {name}: {kind}{optional}", f'    """{field.doc}"""']
     whole = groups.pop("")

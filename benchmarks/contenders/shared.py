@@ -1,22 +1,22 @@
-"""What both sides are given, and how both are weighed."""
+"""The data that both sides are given, and the measure of their memory."""
 
 import resource
 
 import numpy as np
 
 
-def random_dataset(num_train, num_test=None):
-    """Random images of CIFAR-10's shape, as a `Dataset`; as many to evaluate, unless said."""
-    from rir_jax.data.dataset import Split, make_dataset
+def random_dataset(num_train: int, num_test: int | None = None):
+    """Random images of CIFAR-10's shape, as a `Dataset`; by default as many to evaluate on."""
+    from rir_jax.data.dataset import Dataset, Split
 
     random = np.random.default_rng(0)
     splits = []
     for size in (num_train, num_test or num_train):
         images = random.integers(0, 256, (size, 32, 32, 3)).astype(np.uint8)
         splits.append(Split(images, random.integers(0, 10, size).astype(np.int32)))
-    return make_dataset("random", *splits, tuple("0123456789"))
+    return Dataset(splits[0], splits[1], tuple("0123456789"), name="random")
 
 
-def peak_of_process():
-    """Bytes of memory that this process had at most."""
+def peak_of_process() -> int:
+    """The most memory that this process has had, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

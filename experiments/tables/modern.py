@@ -1,9 +1,11 @@
 """What is common since the paper, one thing on top of the other."""
 
+from typing import Any
+
 from experiments.table import Row, Table
 
 # What is added, by its fields; and at small scale, what is in proportion to a shorter run.
-ADDITIONS = (
+ADDITIONS: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("cosine, Nesterov", {"schedule.kind": "cosine", "optimizer.nesterov": True}, {}),
     ("L2 of 5e-4", {"optimizer.weight_decay": 5e-4}, {}),
     ("label smoothing", {"train.label_smoothing": 0.1}, {}),

@@ -142,13 +142,13 @@ def filter_norms(model: Network, params: Any) -> dict[str, dict[str, dict[str, f
     for block in block_names(model):
         for layer in range(1, model.layers_per_block + 1):
             kernel = np.asarray(params[block][f"conv{layer}"]["kernel"], np.float64)
-            half_in, half_out = kernel.shape[2] // 2, kernel.shape[3] // 2
-            sources = (slice(None, half_in), slice(half_in, None))
-            targets = (slice(None, half_out), slice(half_out, None))
-            groups = [kernel[:, :, source, target] for source in sources for target in targets]
+            rows, columns = (
+                {stream: streams.half(stream, size // 2) for stream in "rt"}
+                for size in kernel.shape[2:]
+            )
+            groups = {name: kernel[:, :, rows[name[0]], columns[name[1]]] for name in FILTER_GROUPS}
             result.setdefault(block, {})[f"conv{layer}"] = {
-                name: float(np.sqrt(np.mean(group**2)))
-                for name, group in zip(FILTER_GROUPS, groups, strict=True)
+                name: float(np.sqrt(np.mean(group**2))) for name, group in groups.items()
             }
     return result
 

@@ -8,7 +8,7 @@ From there each stream runs back to the left of the next row.
 import dataclasses
 from html import escape
 
-from rir_jax.analysis.layers import Layer, layers_of
+from rir_jax.analysis.layers import Layer, layers_of, sizes
 from rir_jax.models.network import Network
 
 # Okabe and Ito's colours, told apart with any kind of colour vision; line styles differ too.
@@ -16,6 +16,7 @@ _RESIDUAL, _TRANSIENT, _CROSSING, _OUTER = "#0072B2", "#D55E00", "#999999", "#00
 _INK, _BLOCK = "#333333", "#f3f4f6"
 _COLUMN, _LEFT, _ARCS, _LANES, _GAP = 138, 40, 74, 74, 66
 _NARROWEST = 480  # room for stem and head; text is still to be read on a phone
+_ENDS = 52  # height of the row of the stem, and of that of the head
 _SUM, _NORM, _NORM_SUM, _RELU, _RELU_SUM = 54, 75, 94, 113, 129  # within a column
 
 
@@ -63,8 +64,9 @@ class _Drawing:
         heading = f"{len(self.layers)} layers, {parameters:,} parameters, {macs:,} MACs an image"
         self._text(_LEFT, 34, self.title, size=20, weight="bold")
         self._text(_LEFT, 54, heading, size=12)
-        y = self._ends(_LEFT, 92, "image", [self.by_name["stem_conv"]], _INK)
-        x_end, y_ends = self.x_end, dict.fromkeys(self.lanes, 106.0)
+        image = (f"image {sizes(self.image_shape)}", None)
+        x_end = self._boxes(92, [image, *map(_described, [self.by_name["stem_conv"]])])
+        y, y_ends = 92 + _ENDS, dict.fromkeys(self.lanes, 106.0)
         for stage in range(1, len(self.model.blocks) + 1):
             self._join(x_end, y_ends, y, _LEFT + 4, self._lane_heights(y))
             y_ends = self._lane_heights(y)
@@ -73,9 +75,10 @@ class _Drawing:
             x_end = _LEFT + columns * _COLUMN + 4
         into_head = {lane: y + 26.0 + 8 * i for i, lane in enumerate(self.lanes)}
         self._join(x_end, y_ends, y + 10, _LEFT, into_head)
-        head = [layer for layer in self.layers if layer.name.startswith("head_")]
-        y = self._ends(_LEFT, y + 16, "mean over the image", head, _INK)
-        height = self._legend(y + 24)
+        head = [_described(layer) for layer in self.layers if layer.name.startswith("head_")]
+        head.insert(0 if self.model.head == "dense" else len(head), ("mean over the image", None))
+        self._boxes(y + 16, head)
+        height = self._legend(y + 16 + _ENDS + 24)
         body = "\n".join(self.parts)
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {height}" '
@@ -84,28 +87,21 @@ class _Drawing:
             f'<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n'
         )
 
-    def _ends(self, x, y, what, layers, color):
-        """The stem or the head: plain boxes in their order; returns where the next row starts."""
-        texts = [(_describe(layer), layer) for layer in layers]
-        if what == "image":
-            texts.insert(0, (f"image {_shape(self.image_shape)}", None))
-        elif self.model.head == "dense":
-            texts.insert(0, (what, None))
-        else:
-            texts.append((what, None))
-        for position, (text, layer) in enumerate(texts):
+    def _boxes(self, y, texts):
+        """The stem or the head: boxes of texts, with layers or None; returns where they end."""
+        x = _LEFT
+        for text, layer in texts:
             width = 7 * len(text) + 24
-            if position:
-                self._line(x - 22, y + 14, x - 3, y + 14, color, arrow=True)
+            if x > _LEFT:
+                self._line(x - 22, y + 14, x - 3, y + 14, _INK, arrow=True)
             box = (
                 f'<rect x="{x}" y="{y}" width="{width}" height="28" rx="5" fill="white" '
-                f'stroke="{color}"/>'
+                f'stroke="{_INK}"/>'
             )
             self.parts.append(box if layer is None else f"<g>{_tooltip(layer)}{box}</g>")
             self._text(x + width / 2, y + 18, text, size=12, anchor="middle")
-            self.x_end = x + width
             x += width + 25
-        return y + 52
+        return x - 25
 
     def _lane_heights(self, y):
         """Of each stream in the row that starts at ``y``."""
@@ -140,7 +136,7 @@ class _Drawing:
             f'<rect x="{x + 3}" y="{y}" width="{width - 6}" height="{self.row_height - 16}" '
             f'rx="8" fill="{_BLOCK}"/>'
         )
-        self._text(x + 12, y + self.row_height - 26, f"{name}  {_shape(last.output_shape)}", 11)
+        self._text(x + 12, y + self.row_height - 26, f"{name}  {sizes(last.output_shape)}", 11)
         top = y + _ARCS
         if model.outer_shortcut != "none":
             self._outer_shortcut(name, first, last, x, top, width)
@@ -268,14 +264,10 @@ class _Drawing:
         self._text(x, y + 4, letter, size=10, anchor="middle")
 
 
-def _describe(layer):
-    return f"{layer.kind.replace('convolution', 'conv')}: {_shape(layer.output_shape)}"
+def _described(layer):
+    return f"{layer.kind.replace('convolution', 'conv')}: {sizes(layer.output_shape)}", layer
 
 
 def _tooltip(layer):
     text = f"{layer.name}: {layer.kind}, {layer.parameters:,} parameters, {layer.macs:,} MACs"
     return f"<title>{escape(text)}</title>"
-
-
-def _shape(shape):
-    return "x".join(map(str, shape))

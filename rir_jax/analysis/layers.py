@@ -78,7 +78,7 @@ def _layer(module, x, y):
     if isinstance(module, nn.Dense):
         return Layer(_name(module), "dense", *shapes, count, x.shape[-1] * y.shape[-1])
     kind = "generalized" if isinstance(module, GeneralizedConv) else "convolution"
-    kind = f"{kind} {_shape(module.window)}"
+    kind = f"{kind} {sizes(module.window)}"
     if max(module.steps) > 1:
         kind += f", stride {max(module.steps)}"
     macs = math.prod(module.window) * x.shape[-1] * math.prod(y.shape[1:])
@@ -112,8 +112,8 @@ def table(layers: list[Layer]) -> str:
         (
             layer.name,
             layer.kind,
-            _shape(layer.input_shape),
-            _shape(layer.output_shape),
+            sizes(layer.input_shape),
+            sizes(layer.output_shape),
             f"{layer.parameters:,}",
             f"{layer.macs:,}",
             f"{100 * layer.macs / macs:.1f} %",
@@ -132,5 +132,6 @@ def table(layers: list[Layer]) -> str:
     )
 
 
-def _shape(shape):
+def sizes(shape: tuple[int, ...]) -> str:
+    """A shape in words, such as "32x32x3"."""
     return "x".join(map(str, shape))

@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 
 from rir_jax import extras, files
-from rir_jax.config import FIELDS
+from rir_jax.config_fields import FIELDS
 from rir_jax.data import cache
 from rir_jax.data.dataset import Dataset, Split, part_of
 from rir_jax.data.images import check_channels, decode_image

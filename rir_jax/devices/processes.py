@@ -101,14 +101,9 @@ def check_joined() -> None:
         )
 
 
-def index() -> int:
-    """Of this process in the run, from 0."""
-    return jax.process_index()
-
-
 def is_main_process() -> bool:
     """Whether this process is the one that writes metrics and pictures."""
-    return index() == 0
+    return jax.process_index() == 0
 
 
 def share(values: Sequence[float]) -> np.ndarray | jax.Array:

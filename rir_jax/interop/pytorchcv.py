@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.traverse_util
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -35,6 +36,8 @@ _NORM = {
     "running_var": ("batch_stats", "var"),
 }
 _TRACKED = "num_batches_tracked"
+_AXES_BEFORE = {"kernel": 0, "projection": 2}
+"""Axes of size 1 that an entry has in a state dict before its inputs and outputs; else 1."""
 
 
 def from_pytorchcv(
@@ -106,11 +109,10 @@ def to_pytorchcv(
         check_variables(model, variables)
     except ValueError as error:
         raise InputError(str(error)) from None
+    state_dict = {n: np.ascontiguousarray(v) for n, v in _written(variables, model).items()}
+    norms = [name.rpartition(".")[0] for name in state_dict if name.endswith(".running_var")]
     tracked = np.array(num_batches_tracked, np.int64)
-    return {
-        name: tracked if value is None else np.ascontiguousarray(value)
-        for name, value in _written(variables, model).items()
-    }
+    return state_dict | dict.fromkeys([f"{norm}.{_TRACKED}" for norm in norms], tracked)
 
 
 def _array(value):
@@ -148,10 +150,8 @@ def _expected_shapes(model, channels):
     def empty(leaf):  # no memory
         return np.broadcast_to(np.float32(0), leaf.shape)
 
-    shapes = flax.traverse_util.flatten_dict(variable_shapes(model, channels))
-    variables = flax.traverse_util.unflatten_dict({k: empty(v) for k, v in shapes.items()})
-    written = _written(variables, model)
-    return {name: value.shape for name, value in written.items() if value is not None}
+    written = _written(jax.tree.map(empty, variable_shapes(model, channels)), model)
+    return {name: value.shape for name, value in written.items()}
 
 
 def _units(model):
@@ -163,66 +163,52 @@ def _units(model):
             yield theirs, f"stage{stage}_block{block + 1}", layer + 1
 
 
-def _read(entries, model):
-    ours = {}
+def _correspondence(model):
+    """Of each of our entries: its path, and the names of pytorchcv's that are its blocks, in rows.
 
-    def kernel(name):
-        return entries[f"{name}.weight"].transpose(2, 3, 1, 0)
-
-    def put_norm(path, *names):
-        for theirs, (collection, leaf) in _NORM.items():
-            parts = [entries[f"{name}.bn.{theirs}"] for name in names]
-            ours[collection, *path, leaf] = np.concatenate(parts)
-
+    Some layers have no projection: those whose shape does not change.
+    """
     stem = [f"features.init_block.{stream}_conv" for stream in ("res", "trans")]
-    kernels = [kernel(f"{name}.conv") for name in stem]
-    ours["params", "stem_conv", "kernel"] = np.concatenate(kernels, axis=-1)
-    put_norm(["stem_norm"], *stem)
+    yield ("params", "stem_conv", "kernel"), [[f"{name}.conv.weight" for name in stem]]
+    yield from _of_norm(["stem_norm"], stem)
     for unit, block, layer in _units(model):
-        filters = [[kernel(f"{unit}.{name}") for name in row] for row in _FILTERS]
-        ours["params", block, f"conv{layer}", "kernel"] = np.block(filters)
-        if f"{unit}.identity_conv.weight" in entries:
-            projection = kernel(f"{unit}.identity_conv")[0, 0]
-            ours["params", block, f"conv{layer}", "projection"] = projection
-        put_norm([block, f"norm{layer}"], f"{unit}.res_postactiv", f"{unit}.trans_postactiv")
-    ours["params", "head_conv", "kernel"] = kernel("output.final_conv.conv")
-    put_norm(["head_norm"], "output.final_conv")
+        conv = ("params", block, f"conv{layer}")
+        yield (*conv, "kernel"), [[f"{unit}.{name}.weight" for name in row] for row in _FILTERS]
+        yield (*conv, "projection"), [[f"{unit}.identity_conv.weight"]]
+        streams = [f"{unit}.{stream}_postactiv" for stream in ("res", "trans")]
+        yield from _of_norm([block, f"norm{layer}"], streams)
+    yield ("params", "head_conv", "kernel"), [["output.final_conv.conv.weight"]]
+    yield from _of_norm(["head_norm"], ["output.final_conv"])
+
+
+def _of_norm(path, names):
+    for theirs, (collection, ours) in _NORM.items():
+        yield (collection, *path, ours), [[f"{name}.bn.{theirs}" for name in names]]
+
+
+def _read(entries, model):
+    """Our variables: pytorchcv's blocks put together."""
+    ours = {}
+    for path, names in _correspondence(model):
+        if names[0][0] in entries:
+            whole = np.block([[_in_our_order(entries[name]) for name in row] for row in names])
+            ours[path] = whole[(0,) * _AXES_BEFORE.get(path[-1], 1)]
     return flax.traverse_util.unflatten_dict(ours)
 
 
 def _written(variables, model):
-    """A state dict of views into variables; its counters are None."""
-    theirs = {}
-    params = variables["params"]
-
-    def put_kernel(name, value):
-        theirs[f"{name}.weight"] = np.asarray(value).transpose(3, 2, 0, 1)
-
-    def put_norm(path, *names):
-        for leaf, (collection, ours) in _NORM.items():
-            value = variables[collection]
-            for key in path:
-                value = value[key]
-            parts = np.split(np.asarray(value[ours]), len(names))
-            for name, part in zip(names, parts, strict=True):
-                theirs[f"{name}.bn.{leaf}"] = part
-        for name in names:
-            theirs[f"{name}.bn.{_TRACKED}"] = None
-
-    stem = [f"features.init_block.{stream}_conv" for stream in ("res", "trans")]
-    halves = np.split(np.asarray(params["stem_conv"]["kernel"]), 2, axis=-1)
-    for name, half in zip(stem, halves, strict=True):
-        put_kernel(f"{name}.conv", half)
-    put_norm(["stem_norm"], *stem)
-    for unit, block, layer in _units(model):
-        conv = params[block][f"conv{layer}"]
-        rows = np.split(np.asarray(conv["kernel"]), 2, axis=-2)
-        for names, row in zip(_FILTERS, rows, strict=True):
-            for name, part in zip(names, np.split(row, 2, axis=-1), strict=True):
-                put_kernel(f"{unit}.{name}", part)
-        put_norm([block, f"norm{layer}"], f"{unit}.res_postactiv", f"{unit}.trans_postactiv")
-        if "projection" in conv:
-            put_kernel(f"{unit}.identity_conv", np.asarray(conv["projection"])[None, None])
-    put_kernel("output.final_conv.conv", params["head_conv"]["kernel"])
-    put_norm(["head_norm"], "output.final_conv")
+    """A state dict of views into variables, without its counters."""
+    ours, theirs = flax.traverse_util.flatten_dict(variables), {}
+    for path, names in _correspondence(model):
+        if path in ours:
+            whole = np.asarray(ours[path])[(None,) * _AXES_BEFORE.get(path[-1], 1)]
+            rows = np.split(whole, len(names), axis=-2)
+            for row_names, row in zip(names, rows, strict=True):
+                blocks = np.split(row, len(row_names), axis=-1)
+                for name, block in zip(row_names, blocks, strict=True):
+                    theirs[name] = block.transpose(3, 2, 0, 1) if block.ndim == 4 else block[0]
     return theirs
+
+
+def _in_our_order(value):
+    return value.transpose(2, 3, 1, 0) if value.ndim == 4 else value

@@ -1,7 +1,7 @@
-"""NumPy's numbers and arrays as Python's, so that fields compare, hash and print alike."""
+"""The fields of modules: NumPy's numbers as Python's, and checks that name the field."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -19,6 +19,16 @@ def plain(value: Any) -> Any:
 
 
 def make_plain(module: Any) -> None:
-    """Makes the fields of a dataclass `plain`, frozen or not."""
+    """Makes the fields of a dataclass `plain`, so that they compare, hash and print alike."""
     for field in dataclasses.fields(module):
         object.__setattr__(module, field.name, plain(getattr(module, field.name)))
+
+
+def is_positive(value: Any) -> bool:
+    """Whether a value is a whole number of 1 or more."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def refuse(module: Any, field: str, allowed: str) -> NoReturn:
+    """Raises a ValueError that names a field, its value and what is allowed."""
+    raise ValueError(f"{field} is {getattr(module, field)!r}; allowed: {allowed}")

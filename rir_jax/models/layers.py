@@ -12,7 +12,6 @@ is the paper's L2 penalty, with the identity taken off.
 """
 
 import math
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from flax.linen.linear import canonicalize_padding
 
 from rir_jax.models import streams
 from rir_jax.models.dtypes import promote_dtype
-from rir_jax.models.fields import make_plain
+from rir_jax.models.fields import is_positive, make_plain, refuse
 from rir_jax.ops.convolution import convolve
 
 SHORTCUTS = ("zero_pad", "projection")
@@ -345,19 +344,19 @@ def _by_axis(value, axes):
 
 
 def _check_conv(layer):
-    if not _positive(layer.features):
-        _refuse(layer, "features", "a whole number of 1 or more")
+    if not is_positive(layer.features):
+        refuse(layer, "features", "a whole number of 1 or more")
     for field in ("kernel_size", "strides"):
         value = getattr(layer, field)
         optional = value is None and field == "strides"
         numbers = value if isinstance(value, list | tuple) else (value,)
-        if not optional and not (numbers and all(map(_positive, numbers))):
-            _refuse(layer, field, "a whole number of 1 or more, or one for each spatial axis")
+        if not optional and not (numbers and all(map(is_positive, numbers))):
+            refuse(layer, field, "a whole number of 1 or more, or one for each spatial axis")
     window, steps = layer.window, layer.steps
     if len(window) > len(_AXES) or not all(size % 2 for size in window):
-        _refuse(layer, "kernel_size", "odd, for 1 to 3 spatial axes (a kernel has a centre)")
+        refuse(layer, "kernel_size", "odd, for 1 to 3 spatial axes (a kernel has a centre)")
     if len(steps) != len(window):
-        _refuse(layer, "strides", f"one number, or {len(window)} as kernel_size has")
+        refuse(layer, "strides", f"one number, or {len(window)} as kernel_size has")
     _check_padding(layer)
 
 
@@ -370,7 +369,7 @@ def _check_padding(layer):
     except (TypeError, ValueError):
         same = False
     if not same:
-        _refuse(
+        refuse(
             layer,
             "padding",
             f"{layer.pads}, half of the kernel on every side; left out, it is that (at a stride "
@@ -378,25 +377,14 @@ def _check_padding(layer):
         )
 
 
-def _positive(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _refuse(layer, field, allowed):
-    raise ValueError(f"{field} is {getattr(layer, field)!r}; allowed: {allowed}")
-
-
 def _check_generalized(layer):
     if layer.shortcut not in SHORTCUTS:
-        allowed = ", ".join(map(repr, SHORTCUTS))
-        raise ValueError(f"shortcut is {layer.shortcut!r}; allowed: {allowed}")
-    try:
-        streams.stream_width(operator.index(layer.features))
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"features is {layer.features!r}; allowed: an even number of 2 or more, for a residual "
-            "and a transient stream of equal width"
-        ) from None
+        refuse(layer, "shortcut", ", ".join(map(repr, SHORTCUTS)))
+    if not is_positive(layer.features) or layer.features % 2:
+        allowed = (
+            "an even number of 2 or more, for a residual and a transient stream of equal width"
+        )
+        refuse(layer, "features", allowed)
 
 
 def _check_streams(layer, x):

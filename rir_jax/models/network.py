@@ -13,12 +13,12 @@ from jax.typing import ArrayLike
 from rir_jax.models import streams
 from rir_jax.models.blocks import OUTER_SHORTCUTS, ResidualBlock
 from rir_jax.models.dtypes import promoted
-from rir_jax.models.fields import make_plain
-from rir_jax.models.layers import INITIALIZERS, Conv, GeneralizedConv, relu
+from rir_jax.models.fields import is_positive, make_plain, refuse
+from rir_jax.models.layers import INITIALIZERS, SHORTCUTS, Conv, GeneralizedConv, relu
 from rir_jax.models.norm import BatchNorm
 
 CHOICES = {
-    "shortcut": ("zero_pad", "projection"),
+    "shortcut": SHORTCUTS,
     "outer_shortcut": OUTER_SHORTCUTS,
     "stride_layer": ("first", "last"),
     "head": ("conv", "dense"),
@@ -271,23 +271,23 @@ def _check_fields(network):
     """Raises a ValueError that names the first field with a value that is not allowed."""
     for field, allowed in CHOICES.items():
         if getattr(network, field) not in allowed:
-            _refuse(network, field, "one of " + ", ".join(map(repr, allowed)))
+            refuse(network, field, "one of " + ", ".join(map(repr, allowed)))
     for field in ("num_classes", "stem_width", "layers_per_block"):
-        if not _positive_int(getattr(network, field)):
-            _refuse(network, field, "a whole number of 1 or more")
+        if not is_positive(getattr(network, field)):
+            refuse(network, field, "a whole number of 1 or more")
     for field in ("widths", "blocks"):
         values = getattr(network, field)
-        if not isinstance(values, tuple) or not values or not all(map(_positive_int, values)):
-            _refuse(network, field, "a sequence of whole numbers of 1 or more")
+        if not isinstance(values, tuple) or not values or not all(map(is_positive, values)):
+            refuse(network, field, "a sequence of whole numbers of 1 or more")
     if len(network.widths) != len(network.blocks):
-        _refuse(network, "blocks", f"one number for each of the {len(network.widths)} widths")
+        refuse(network, "blocks", f"one number for each of the {len(network.widths)} widths")
     for field in ("two_streams", "head_relu", "use_bias"):
         if not isinstance(getattr(network, field), bool):
-            _refuse(network, field, "True or False")
+            refuse(network, field, "True or False")
     if not 0 <= network.norm_momentum < 1:
-        _refuse(network, "norm_momentum", "0 <= momentum < 1")
+        refuse(network, "norm_momentum", "0 <= momentum < 1")
     if not network.norm_epsilon > 0:
-        _refuse(network, "norm_epsilon", "more than 0")
+        refuse(network, "norm_epsilon", "more than 0")
     _check_widths(network)
 
 
@@ -304,12 +304,4 @@ def _check_widths(network):
         network.two_streams or network.outer_shortcut != "none"
     )
     if pads and list(widths) != sorted(widths):
-        _refuse(network, "widths", f"none less than the one before, from stem_width {widths[0]} on")
-
-
-def _positive_int(value):
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _refuse(network, field, allowed):
-    raise ValueError(f"{field} is {getattr(network, field)!r}; allowed: {allowed}")
+        refuse(network, "widths", f"none less than the one before, from stem_width {widths[0]} on")

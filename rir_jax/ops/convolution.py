@@ -18,13 +18,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rir_jax.ops import winograd
+from rir_jax.ops import parts, winograd
 from rir_jax.ops.bilinear import bilinear, define_derivatives, varying_alike
 
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 _MANY_CHANNELS = 64  # from here on, Winograd's form of the kernel gradient is the faster one
-# Elements of x in a part of the batch, for the kernel gradient as a convolution, and as a product
-# of shifted copies, which should stay in a core's own cache.
+# The least elements of x in a part of the batch, measured on 1, 2 and more cores: for the kernel
+# gradient as a convolution, and as a product of shifted copies, which fit a core's own cache.
 _PART_ELEMENTS = 2**17
 _SHIFTED_ELEMENTS = 2**13
 
@@ -128,22 +128,15 @@ def _kernel_gradient_on_cpu(x, dy, stride, size):
     if kernel_shape[:2] == (1, 1):
         return jnp.einsum("nhwc,nhwd->cd", x[:, ::stride, ::stride], dy)[None, None]
     if stride == 1:
-        of_part, elements = _product_of_shifted, _SHIFTED_ELEMENTS
+        of_part, elements = partial(_product_of_shifted, kernel_shape), _SHIFTED_ELEMENTS
     else:
-        of_part, elements = partial(_kernel_gradient_of_part, stride=stride), _PART_ELEMENTS
-    parts = _parts(x.shape, kernel_shape, elements)
-
-    def add_part(total, part):
-        return total + of_part(*part, kernel_shape), None
-
-    if parts == 1:
-        return of_part(x, dy, kernel_shape)
-    by_part = [a.reshape(parts, a.shape[0] // parts, *a.shape[1:]) for a in (x, dy)]
-    zeros, _ = varying_alike(jnp.zeros(kernel_shape, x.dtype), x)
-    return lax.scan(add_part, zeros, by_part)[0]
+        of_part, elements = partial(_transposed, kernel_shape, stride), _PART_ELEMENTS
+    # Each part reads and writes the kernel once more, so it is no smaller than that.
+    count = parts.of_at_least(max(elements, math.prod(kernel_shape)), x.shape)
+    return parts.sum_over_parts(of_part, count, x, dy)
 
 
-def _product_of_shifted(x, dy, kernel_shape):
+def _product_of_shifted(kernel_shape, x, dy):
     """One matrix product for all taps: x shifted by rows, times dy shifted by columns.
 
     Tap ``(i, j)`` sums ``x[h + i, w] dy[h, w - j]`` over pixels, so each array is copied for the
@@ -166,8 +159,8 @@ def _product_of_shifted(x, dy, kernel_shape):
     return taps.reshape(height, channels, width, features).transpose(0, 2, 1, 3)
 
 
-def _kernel_gradient_of_part(x, dy, kernel_shape, stride):
-    # Channels take the place of the batch, images that of the channels, dy that of the kernel.
+def _transposed(kernel_shape, stride, x, dy):
+    """As an ordinary convolution: channels as the batch, images as channels, dy as the kernel."""
     gradient = lax.conv_general_dilated(
         x.transpose(3, 1, 2, 0),
         dy.transpose(1, 2, 0, 3),
@@ -179,21 +172,7 @@ def _kernel_gradient_of_part(x, dy, kernel_shape, stride):
     return gradient.transpose(1, 2, 0, 3)
 
 
-def _parts(x_shape, kernel_shape, elements):
-    """Into how many equal parts to split the batch (measured on 1, 2 and more cores).
-
-    A part of x has at least ``elements``, if not a single image, and no fewer than the kernel,
-    which every part reads and writes once more.
-    """
-    batch, height, width, channels = x_shape
-    elements = max(elements, math.prod(kernel_shape))
-    parts = max(1, batch // max(1, elements // (height * width * channels)))
-    while batch % parts:
-        parts -= 1
-    return parts
-
-
-# Of x and a kernel; of a kernel and dy, with the size of x; of x and dy, with that of the kernel.
+# From x and a kernel; from a kernel and dy, with the size of x; from x and dy, with the kernel's.
 _convolve = bilinear("convolve", _forward, _forward_on_cpu, ["stride"], images=0)
 _input_gradient = bilinear(
     "convolve_input_gradient",

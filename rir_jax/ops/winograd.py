@@ -3,24 +3,24 @@
 Winograd's F(2x2, 3x3), as Lavin and Gray (2016) describe it: an output of 2x2 pixels needs an
 input tile of 4x4. Tiles and kernel are transformed by additions; multiplying the transforms point
 by point, and summing over channels, is a matrix product for each of the 16 points; more additions
-give the output. What is saved is 2.25 of the multiplications, and what it costs are the passes
-over transforms that hold four times the numbers of the input. So it pays where there are many
-channels, and parts of the batch are small enough for their transforms to stay in the cache.
+give the output. This takes 2.25 times fewer multiplications, and passes over transforms that are
+four times as large as the input. So it pays where there are many channels, and where parts of the
+batch are small enough for their transforms to stay in the cache.
 
-Rounding errors are some twice those of the direct sum.
+Rounding errors are about twice those of the direct sum.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rir_jax.ops.bilinear import varying_alike
+from rir_jax.ops import parts
 
-_PART_ELEMENTS = 3 * 2**18  # of x: what a part of the batch is about
+_PART_ELEMENTS = 3 * 2**18  # the most elements of x in a part of the batch (measured)
 
 
 def applies(x_shape, kernel_shape, stride: int, dtype) -> bool:
-    """Whether a convolution can be computed so, and is likely to be faster (measured)."""
+    """Whether a convolution can be computed in this form, and is likely faster so (measured)."""
     batch, height, width, channels = x_shape
     if not all(isinstance(size, int) for size in x_shape):  # exported for batches of any size
         return False
@@ -39,34 +39,17 @@ def applies(x_shape, kernel_shape, stride: int, dtype) -> bool:
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Padded by one on every side: ``[N, H, W, C]`` and ``[3, 3, C, D]`` to ``[N, H, W, D]``."""
     points = _kernel_points(kernel)
-    parts = _split(x)
-    if len(parts) == 1:
+    count = parts.of_at_most(_PART_ELEMENTS, x.shape)
+    if count == 1:
         return _convolve_part(x, points)
-    return lax.map(lambda part: _convolve_part(part, points), parts).reshape(*x.shape[:3], -1)
+    by_part = lax.map(lambda part: _convolve_part(part, points), parts.split(x, count))
+    return by_part.reshape(*x.shape[:3], -1)
 
 
 def kernel_gradient(x: jax.Array, dy: jax.Array) -> jax.Array:
     """The gradient for the kernel: ``[N, H, W, C]`` and ``[N, H, W, D]`` to ``[3, 3, C, D]``."""
-    x_parts, dy_parts = _split(x), _split(dy, like=x)
-    if len(x_parts) == 1:
-        return _gradient_of_points(_products(x, dy))
-
-    def add_part(totals, part):
-        return jax.tree.map(jnp.add, totals, _products(*part)), None
-
-    zeros, _ = varying_alike(jnp.zeros((x.shape[3], dy.shape[3]), x.dtype), x)
-    totals, _ = lax.scan(add_part, [[zeros] * 4 for _ in range(4)], (x_parts, dy_parts))
-    return _gradient_of_points(totals)
-
-
-def _split(x, like=None):
-    """The batch in equal parts, ``[parts, N / parts, ...]``, as many as ``like`` asks for."""
-    shape = (x if like is None else like).shape
-    elements = shape[0] * shape[1] * shape[2] * shape[3]
-    parts = min(shape[0], -(-elements // _PART_ELEMENTS))
-    while shape[0] % parts:
-        parts += 1
-    return x.reshape(parts, x.shape[0] // parts, *x.shape[1:])
+    count = parts.of_at_most(_PART_ELEMENTS, x.shape)
+    return _gradient_of_points(parts.sum_over_parts(_products, count, x, dy))
 
 
 def _convolve_part(x, points):

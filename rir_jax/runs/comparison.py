@@ -8,7 +8,7 @@ from typing import Any
 from etils import epath
 
 from rir_jax import config as configs
-from rir_jax.errors import InputError
+from rir_jax import config_fields
 from rir_jax.runs.metrics import read_metrics
 from rir_jax.runs.workdir import Workdir
 
@@ -58,9 +58,7 @@ def read_result(workdir: epath.PathLike) -> Result:
       InputError: the folder holds no run.
     """
     folder = Workdir(workdir)
-    config = folder.config()
-    if config is None:
-        raise InputError(f"workdir {folder.path} holds no run (no config.json)")
+    config = folder.config_of_run()
     seeds = range(config.seed, config.seed + config.num_seeds)
     members = [Workdir(folder / f"seed_{seed}") for seed in seeds]
     members = members if config.num_seeds > 1 else [folder]
@@ -99,6 +97,6 @@ def differing(results: Sequence[Result]) -> list[str]:
     return [
         field
         for field in first
-        if field not in configs.INERT_FIELDS
+        if field not in config_fields.INERT_FIELDS
         and any(result.config[field] != first[field] for result in results)
     ]

@@ -80,10 +80,10 @@ class Run:
         )
         self._progress = Progress(
             place.label or f"{self._config.model.name} on {dataset.name}",
-            place.later,
-            setup.total_steps,
-            self._step,
-            self._per_epoch,
+            later=place.later,
+            total=setup.total_steps,
+            initial=self._step,
+            steps_per_epoch=self._per_epoch,
         )
 
     def __enter__(self):

@@ -6,11 +6,12 @@ import logging
 import math
 from typing import Any
 
+import jax
 import ml_collections
 from etils import epath
 
 from rir_jax import config as configs
-from rir_jax import files
+from rir_jax import config_fields, files
 from rir_jax.devices import processes
 from rir_jax.errors import InputError, RunError
 from rir_jax.runs.lease import Lease
@@ -79,6 +80,17 @@ class Workdir:
         except InputError as error:
             raise InputError(f"{self / 'config.json'}: {error}") from None
 
+    def config_of_run(self) -> ml_collections.ConfigDict:
+        """The config that the run was started with.
+
+        Raises:
+          InputError: the folder holds no run, or the file is damaged.
+        """
+        config = self.config()
+        if config is None:
+            raise InputError(f"workdir {self.path} holds no run (no config.json)")
+        return config
+
     def check(self, config: ml_collections.ConfigDict) -> None:
         """Checks that the folder is fresh, or of a run of this very config. Writes nothing.
 
@@ -128,7 +140,7 @@ class Workdir:
             raise InputError("the processes were given different configs; allowed: one for all")
         if not self.path.exists():
             raise InputError(
-                f"workdir {self.path} is not there in process {processes.index()}; allowed: a "
+                f"workdir {self.path} is not there in process {jax.process_index()}; allowed: a "
                 "folder that all processes share, such as gs:// or NFS"
             )
 
@@ -218,7 +230,7 @@ def check_same(values: dict[str, Any], earlier: dict[str, Any], where: str) -> N
         where the learning rate of a step does not depend on how many there are.
     """
     longer = values["train.epochs"] > earlier.get("train.epochs", math.inf)
-    inert = {*configs.INERT_FIELDS}
+    inert = {*config_fields.INERT_FIELDS}
     if longer and values["schedule.kind"] == "steps":
         inert.add("train.epochs")
     differing = [

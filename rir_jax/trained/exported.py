@@ -91,11 +91,9 @@ def write(exported: jax.export.Exported, info: Any, path: epath.PathLike) -> int
         "sha256": files.digest(content),
     }
     path = files.path(path)
-    try:
+    with files.refused_writes(path):
         files.write(path, content)
         files.write_json(description_path(path), described)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}") from None
     return len(content)
 
 

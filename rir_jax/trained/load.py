@@ -1,10 +1,10 @@
 """Trained networks, read back from the folder of their run."""
 
 import dataclasses
-import logging
 from typing import Any
 
 import jax
+import ml_collections
 from etils import epath
 
 from rir_jax import config as configs
@@ -14,9 +14,7 @@ from rir_jax.runs.checkpoints import Checkpoints
 from rir_jax.runs.workdir import Workdir, check_same
 from rir_jax.trained.info import Info
 from rir_jax.training.setup import build_model, build_optimizer
-from rir_jax.training.step import abstract_train_state
-
-_log = logging.getLogger(__name__)
+from rir_jax.training.step import TrainState, abstract_train_state
 
 
 def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
@@ -31,33 +29,13 @@ def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
       RunError: all of its checkpoints are damaged.
     """
     folder = Workdir(workdir)
-    config = folder.config()
-    if config is None:
-        raise InputError(f"workdir {folder.path} holds no run (no config.json)")
+    config = folder.config_of_run()
     if config.num_seeds > 1:
         raise InputError(
             f"workdir {folder.path} holds runs of {config.num_seeds} seeds; allowed: one of them, "
             f"such as {folder / f'seed_{config.seed}'}"
         )
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-
-    def abstract_state(notes):
-        where = f"a checkpoint in {folder / 'checkpoints'}"
-        check_same(configs.flatten(config), notes["config"], where)
-        model = build_model(config, len(notes["dataset"]["class_names"]))
-        optimizer, _ = build_optimizer(config, model, steps_per_epoch=1)
-        return abstract_train_state(
-            model,
-            optimizer,
-            notes["dataset"]["image_shape"],
-            device,
-            config.train.average_decay > 0,
-        )
-
-    restored = Checkpoints(folder / "checkpoints").restore(abstract_state)
-    if restored is None:
-        raise InputError(f"workdir {folder.path} holds no checkpoint yet; train first")
-    state, notes = restored
+    state, notes = read_state(folder, config)
     described = notes["dataset"]
     info = Info(
         class_names=described["class_names"],
@@ -69,6 +47,34 @@ def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
         config=config,
     )
     return build_model(config, len(info.class_names)), state.result, info
+
+
+def read_state(
+    folder: Workdir, config: ml_collections.ConfigDict
+) -> tuple[TrainState, dict[str, Any]]:
+    """The state and the notes of a run's newest intact checkpoint, on the first device.
+
+    Args:
+      folder: of the run of one seed.
+      config: of the run.
+
+    Raises:
+      InputError, RunError: as `load`.
+    """
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+    def abstract_state(notes):
+        where = f"a checkpoint in {folder / 'checkpoints'}"
+        check_same(configs.flatten(config), notes["config"], where)
+        model = build_model(config, len(notes["dataset"]["class_names"]))
+        optimizer, _ = build_optimizer(config, model, steps_per_epoch=1)
+        shape, averaged = notes["dataset"]["image_shape"], config.train.average_decay > 0
+        return abstract_train_state(model, optimizer, shape, device, averaged)
+
+    restored = Checkpoints(folder / "checkpoints").restore(abstract_state)
+    if restored is None:
+        raise InputError(f"workdir {folder.path} holds no checkpoint yet; train first")
+    return restored
 
 
 def load_finished(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:

@@ -86,12 +86,10 @@ def save_pretrained(
         "sha256": files.digest(content),
     }
     folder = files.path(folder)
-    try:
+    with files.refused_writes(folder):
         files.write(folder / WEIGHTS, content)
         files.write_json(folder / CONFIG, described)
         files.write(folder / CARD, model_card(described).encode())
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written to: {error}") from None
 
 
 def from_pretrained(

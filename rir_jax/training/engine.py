@@ -152,9 +152,9 @@ class Engine:
             state,
             images,
             labels,
-            self.label_smoothing,
-            self.average_decay,
-            self.frozen,
+            label_smoothing=self.label_smoothing,
+            average_decay=self.average_decay,
+            frozen=self.frozen,
         )
 
     def _steps(self, own, shared):
@@ -202,7 +202,13 @@ class Engine:
         split = NamedSharding(self.mesh, PartitionSpec(None, "data"))
 
         def of_seed(variables, shared):
-            return evaluate_batches(self.model, variables, *shared)
+            images, labels, mean, std = shared
+
+            def of_batch(batch):
+                losses, correct, _ = answers(self.model, variables, *batch, mean, std)
+                return jnp.sum(losses), jnp.sum(correct, dtype=jnp.int32)
+
+            return jax.lax.map(of_batch, (images, labels))
 
         def evaluate(variables, *shared):
             return self._of_each_seed(of_seed)(variables, shared)
@@ -212,16 +218,6 @@ class Engine:
             in_shardings=(self._by_seed, split, split, whole, whole),
             out_shardings=whole,
         )
-
-
-def evaluate_batches(model: nn.Module, variables: Any, images, labels, mean, std):
-    """``(loss sums, numbers correct)`` by batch, of what `evaluation_arrays` gives. Traceable."""
-
-    def of_batch(batch):
-        losses, correct, _ = answers(model, variables, *batch, mean, std)
-        return jnp.sum(losses), jnp.sum(correct, dtype=jnp.int32)
-
-    return jax.lax.map(of_batch, (images, labels))
 
 
 def answers(model: nn.Module, variables: Any, images, labels, mean, std):

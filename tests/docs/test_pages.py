@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 import rir_jax
 from docs import hooks
-from rir_jax import cli
+from rir_jax import cli, config_fields
 from rir_jax import config as configs
 from rir_jax.analysis.drawing import draw_network
 from tests.data.prepared import prepared
@@ -227,8 +227,8 @@ def test_a_report_on_a_page_is_the_one_of_the_results():
 def test_the_list_of_fields_has_them_all():
     page = SimpleNamespace(file=SimpleNamespace(src_path="api/training.md"))
     lines = hooks.on_page_markdown("{{ config_fields }}", page).splitlines()
-    assert [line.split("`")[1] for line in lines] == list(configs.FIELDS)
-    for line, field in zip(lines, configs.FIELDS.values(), strict=True):
+    assert [line.split("`")[1] for line in lines] == list(config_fields.FIELDS)
+    for line, field in zip(lines, config_fields.FIELDS.values(), strict=True):
         assert field.doc in line
         assert f"Allowed: {field.allowed}." in line
 

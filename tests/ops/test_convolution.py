@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from rir_jax.ops import convolution
+from rir_jax.ops import convolution, parts
 
 # Height, width, kernel size, stride, batch: odd and even, batches that split in parts and not.
 CASES = [
@@ -43,9 +43,8 @@ def test_gradients_are_those_of_xla(few_elements_a_part, height, width, size, st
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * float(jnp.abs(b).max()))
 
 
-def test_batches_are_split_when_large(few_elements_a_part):
-    shape, kernel_shape = (8, 32, 32, 2), (3, 3, 2, 2)
-    assert convolution._parts(shape, kernel_shape, elements=1) == 8
+def test_batches_are_split_when_large():
+    assert parts.of_at_least(1, (8, 32, 32, 2)) == 8
 
 
 @pytest.mark.parametrize("platform", ["tpu", "cuda"])

@@ -12,7 +12,7 @@ from absl import flags
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from rir_jax import cli
+from rir_jax import cli, config_fields
 from rir_jax import config as configs
 from rir_jax.errors import InputError, RunError
 from tools.harness import ROOT, TINY
@@ -37,7 +37,7 @@ choices = st.sampled_from(
 )
 values = st.one_of(numbers, tuples, choices, st.sampled_from(WORDS), st.text(max_size=20))
 paths = st.one_of(
-    st.sampled_from(sorted(configs.FIELDS)),
+    st.sampled_from(sorted(config_fields.FIELDS)),
     st.sampled_from(NO_FIELDS),
     st.text(max_size=12),
 )
@@ -50,8 +50,8 @@ PLAUSIBLE = {
     ),
     str: choices,
 }
-plausible = st.sampled_from(sorted(configs.FIELDS)).flatmap(
-    lambda path: st.tuples(st.just(path), PLAUSIBLE[configs.FIELDS[path].type])
+plausible = st.sampled_from(sorted(config_fields.FIELDS)).flatmap(
+    lambda path: st.tuples(st.just(path), PLAUSIBLE[config_fields.FIELDS[path].type])
 )
 overrides = st.one_of(
     st.lists(st.tuples(paths, values), min_size=1, max_size=2),

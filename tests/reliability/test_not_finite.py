@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from rir_jax import config as configs
+from rir_jax import config_fields
 from rir_jax.data.mixing import mix
 from rir_jax.errors import InputError, RunError
 from rir_jax.runs import run as runs
@@ -74,23 +75,25 @@ def test_the_losses_before_are_told():
 
 @pytest.mark.parametrize("kind", ["mixup", "cutmix"])
 def test_the_least_and_the_largest_alpha_mix_and_less_is_refused(kind):
-    field = configs.FIELDS[f"augment.{kind}"]
+    field = config_fields.FIELDS[f"augment.{kind}"]
     images, targets = jnp.arange(128.0).reshape(2, 8, 8, 1), jnp.eye(2)
     shares = {"mixup": 0.0, "cutmix": 0.0}
     for alpha, key in itertools.product(field.extremes, jax.random.split(jax.random.key(0), 20)):
         mixed = mix(key, images, targets, **{**shares, kind: alpha})
         assert all(bool(jnp.isfinite(array).all()) for array in mixed)
     with pytest.raises(InputError, match=f"augment.{kind} is 1e-38; allowed: 0, or a number from "):
-        configs.parse_text(f"augment.{kind}", "1e-38")
+        config_fields.parse_text(f"augment.{kind}", "1e-38")
 
 
 def test_a_part_of_one_is_less_than_one_in_float32():
-    parts = [path for path, field in configs.FIELDS.items() if field.extremes == (0, 0.9999999)]
+    parts = [
+        path for path, field in config_fields.FIELDS.items() if field.extremes == (0, 0.9999999)
+    ]
     assert {"optimizer.momentum", "model.norm_momentum", "train.average_decay"} < set(parts)
     for path in parts:
-        assert np.float32(configs.FIELDS[path].extremes[1]) < 1
+        assert np.float32(config_fields.FIELDS[path].extremes[1]) < 1
         with pytest.raises(InputError, match=f"{path} is 0.99999999; allowed: a number from 0 to"):
-            configs.parse_text(path, "0.99999999")
+            config_fields.parse_text(path, "0.99999999")
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
