@@ -1,17 +1,18 @@
 """Files and folders, on a disk or in a bucket: whole writes, digests, JSON and the cache folder.
 
-A bucket (``gs://``, through gcsfs) has no folders, no renames and no locks. What takes their part:
+A bucket (``gs://``, through gcsfs) has no folders, no renames and no locks. In their place:
 
-* A *folder* exists while the name of an object begins with its name and a slash. Nobody makes it:
-  the first file does. Listings are asked of the store each time, never of gcsfs's cache, which
-  knows nothing of what orbax writes.
+* A *folder* exists while an object's name begins with its name and a slash; the first file makes
+  it. Listings always ask the store: gcsfs's cache knows nothing of what orbax writes.
 * A *file* is replaced by one upload, which readers see whole or not at all. On a disk a rename
   does the same.
-* A *folder that is written whole*, a checkpoint, is one if `MARK` is in it: orbax puts it there
-  last. It is deleted mark first, and copied mark last, so that whatever a kill leaves has none. On
-  a disk such a folder comes and goes by a rename. That what is in it is still what was written,
-  the digests in each checkpoint tell, on a disk and in a bucket alike.
+* A *folder that is written whole*, a checkpoint, is complete once `MARK` is in it, which orbax
+  writes last. It is deleted mark first and copied mark last, so that a kill leaves no mark on half
+  a folder. On a disk such a folder appears and disappears by a rename. Digests in each checkpoint
+  show whether its content is still what was written.
 * A *lock* is a lease, an object that its holder keeps renewing (`rir_jax.runs.lease`).
+
+All functions raise an OSError where the disk or the store fails.
 """
 
 import contextlib
@@ -39,7 +40,7 @@ MARK = "commit_success.txt"
 _BUCKETS = "gs://"
 _TRASH = ".trash"  # ends the name of a folder on a disk that is being deleted
 _HALF_WRITTEN = ".orbax-checkpoint-tmp"  # in the name of one that is being written
-_PLAIN = re.compile(r"[\w ./~+,:=@%#-]*")  # what no library misreads in a path
+_PLAIN = re.compile(r"[\w ./~+,:=@%#-]*")  # a path that no library misreads
 
 
 def path(name: epath.PathLike) -> epath.Path:
@@ -59,11 +60,11 @@ def path(name: epath.PathLike) -> epath.Path:
 
 
 def plain(path: epath.PathLike) -> epath.Path:
-    """A folder on a disk by a name that every library takes.
+    """A folder on a disk by a name that every library reads correctly.
 
-    Orbax and TFDS take brackets for patterns, tensorstore takes backslashes for slashes, and it
-    takes nothing but UTF-8. A path that may be misread is replaced by a link to it in the cache
-    folder, which has the same name in all processes of a run.
+    Orbax and TFDS read brackets as patterns; tensorstore reads backslashes as slashes, and only
+    UTF-8. A path that may be misread is replaced by a link to it in the cache folder, which has
+    the same name in all processes of a run.
     """
     text = os.fspath(path)
     if is_remote(path) or _PLAIN.fullmatch(text):
@@ -94,19 +95,19 @@ def is_remote(path: epath.PathLike) -> bool:
 
 @functools.cache
 def _set_up_gcsfs():
-    """Before the first use of gcsfs, whose instance etils makes and keeps."""
+    """Settings that gcsfs needs before its first use, as etils keeps the instance that it makes."""
     import fsspec
 
     fsspec.config.conf.setdefault("gcs", {})["use_listings_cache"] = False
-    # Where TensorFlow is installed etils would go through it, and import it for that.
+    # Otherwise etils goes through TensorFlow where that is installed, and imports it.
     os.environ.setdefault("EPATH_USE_TF", "0")
-    # They print what is also raised, each retry with a traceback.
+    # They also print what they raise, each retry with a traceback.
     for name in ("gcsfs", "google.auth"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def store() -> Any:
-    """gcsfs's file system: for what epath has no words for. The one that etils uses."""
+    """gcsfs's file system, the one that etils uses: for requests that epath does not offer."""
     import fsspec
 
     return fsspec.filesystem("gcs", finalize_on_close=True)
@@ -114,7 +115,7 @@ def store() -> Any:
 
 @contextlib.contextmanager
 def store_errors(path: epath.PathLike) -> Iterator[None]:
-    """Turns whatever gcsfs raises about a path in a bucket into an OSError of one line."""
+    """Turns any error of gcsfs about a path in a bucket into an OSError of one line."""
     try:
         yield
     except Exception as error:
@@ -129,11 +130,7 @@ def store_errors(path: epath.PathLike) -> Iterator[None]:
 
 
 def check_bucket(path: epath.Path) -> None:
-    """Checks that the bucket of a path is there and can be read. Of a path on a disk, nothing.
-
-    Raises:
-      OSError: it is not; says why.
-    """
+    """Raises an OSError if a path is in a bucket that does not exist or cannot be read."""
     if is_remote(path):
         bucket, _, name = os.fspath(path)[len(_BUCKETS) :].partition("/")
         with store_errors(path):
@@ -144,17 +141,13 @@ def check_bucket(path: epath.Path) -> None:
 
 
 def make_folder(path: epath.Path) -> None:
-    """Makes a folder on a disk, with those above it. In a bucket, its first file does."""
+    """Makes a folder on a disk, with those above it. In a bucket there is nothing to make."""
     if not is_remote(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
 def whole_folders(parent: epath.Path) -> list[epath.Path]:
-    """The folders in a folder that were written whole, and not deleted since.
-
-    Raises:
-      OSError: the store cannot be asked.
-    """
+    """The folders in a folder that were written whole and not deleted since."""
     if is_remote(parent):
         return [child for child, marked in _children(parent).items() if marked]
     if not parent.exists():
@@ -163,11 +156,7 @@ def whole_folders(parent: epath.Path) -> list[epath.Path]:
 
 
 def leftovers(parent: epath.Path) -> list[epath.Path]:
-    """The folders in a folder that are half written or half deleted.
-
-    Raises:
-      OSError: the store cannot be asked.
-    """
+    """The folders in a folder that are half written or half deleted."""
     if is_remote(parent):
         return [child for child, marked in _children(parent).items() if not marked]
     return [child for child in parent.iterdir() if _is_leftover(child)] if parent.exists() else []
@@ -178,7 +167,7 @@ def _is_leftover(folder):
 
 
 def _children(parent):
-    """The folders in a folder of a bucket, each with whether it has its mark."""
+    """The folders in a folder of a bucket, and whether each has its mark."""
     children: dict[epath.Path, bool] = {}
     for name in _names(parent):
         child, _, rest = name.partition("/")
@@ -188,7 +177,7 @@ def _children(parent):
 
 
 def _names(folder):
-    """The files in a folder of a bucket and in its folders, each by its path from there."""
+    """The files below a folder of a bucket, by their paths relative to it."""
     root = os.fspath(folder)[len(_BUCKETS) :]
     with store_errors(folder):
         found = store().find(root)
@@ -196,13 +185,7 @@ def _names(folder):
 
 
 def remove_folder(folder: epath.Path) -> None:
-    """Deletes a folder that was written whole: at no moment is it there in part.
-
-    What is left if this is killed is one of the `leftovers`.
-
-    Raises:
-      OSError: it could not be deleted.
-    """
+    """Deletes a folder that was written whole; if this is killed, the rest is in `leftovers`."""
     if not is_remote(folder):
         if not _is_leftover(folder):
             folder = folder.rename(folder.with_name(folder.name + _TRASH))
@@ -210,16 +193,12 @@ def remove_folder(folder: epath.Path) -> None:
         return
     with store_errors(folder):
         for name in sorted(_names(folder), key=lambda name: name != MARK):
-            with contextlib.suppress(FileNotFoundError):  # asked twice, for a lost answer
+            with contextlib.suppress(FileNotFoundError):  # a retry after a lost answer
                 store().rm_file(os.fspath(folder / name))
 
 
 def move_folder(folder: epath.Path, target: epath.Path) -> None:
-    """Moves a folder that was written whole, in place of one that is there.
-
-    Raises:
-      OSError: it could not be moved; then it is still there.
-    """
+    """Moves a folder that was written whole, and replaces the target. A failure leaves it there."""
     if not is_remote(folder):
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
@@ -234,23 +213,17 @@ def move_folder(folder: epath.Path, target: epath.Path) -> None:
 
 
 def write(path: epath.PathLike, content: bytes) -> None:
-    """Writes a file whole or not at all; on a disk beside its place, then into it.
-
-    Its folder is made if need be.
-
-    Raises:
-      OSError: it could not be written; what was there before still is.
-    """
+    """Writes a file whole or not at all, and makes its folder. A failure leaves an earlier file."""
     path = epath.Path(path)
     if is_remote(path):
         with store_errors(path):
             store().pipe_file(os.fspath(path), content)
         return
     make_folder(path.parent)
-    if path.exists() and not path.is_file():  # a pipe or a device, which is not to be replaced
+    if path.exists() and not path.is_file():  # a pipe or a device
         path.write_bytes(content)
         return
-    # A name of this thread's own: others may be writing the same file, each a whole one.
+    # Named by this thread: others may be writing the same file.
     scratch = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with open(scratch, "wb") as file:
@@ -273,11 +246,7 @@ def refused_writes(place: object) -> Iterator[None]:
 
 
 def read(path: epath.PathLike) -> bytes:
-    """What a file holds.
-
-    Raises:
-      OSError: it is not there (FileNotFoundError) or cannot be read.
-    """
+    """The content of a file; a FileNotFoundError if there is none."""
     if is_remote(path):
         with store_errors(path):
             return store().cat_file(os.fspath(path))
@@ -285,7 +254,7 @@ def read(path: epath.PathLike) -> bytes:
 
 
 def version(path: epath.Path) -> str:
-    """What changes whenever a file is written: its size and time, or the store's number for it."""
+    """A text that changes whenever a file is written: its size and time, or its generation."""
     if is_remote(path):
         with store_errors(path):
             return str(store().info(os.fspath(path)).get("generation"))
@@ -294,17 +263,12 @@ def version(path: epath.Path) -> str:
 
 
 def write_json(path: epath.PathLike, value: Any) -> None:
-    """Writes a JSON file, indented, whole or not at all. Raises as `write`."""
+    """Writes a JSON file, indented, whole or not at all."""
     write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: epath.PathLike) -> dict[str, Any]:
-    """Reads a file that holds one JSON object.
-
-    Raises:
-      OSError: it is not there or cannot be read.
-      ValueError: it holds something else.
-    """
+    """Reads a file of one JSON object; a ValueError if it holds something else."""
     try:
         value = json.loads(read(path))
     except RecursionError:
@@ -332,7 +296,7 @@ def digest_of_array(array: np.ndarray) -> str:
 
 
 def cache_root() -> pathlib.Path | None:
-    """``$RIR_JAX_CACHE``, or rir_jax in the user's cache folder; None for a user without a home."""
+    """``$RIR_JAX_CACHE``, or rir_jax in the user's cache folder; None if the user has no home."""
     if "RIR_JAX_CACHE" in os.environ:
         return pathlib.Path(os.environ["RIR_JAX_CACHE"]).expanduser()
     try:

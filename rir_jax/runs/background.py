@@ -1,4 +1,4 @@
-"""Work for a thread beside the training loop, such as uploads: in order, its failures told."""
+"""A thread beside the training loop for work such as uploads."""
 
 import concurrent.futures
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Background:
-    """Does one piece of work after another in a thread of its own.
+    """Does one task after another in a thread of its own.
 
     Examples:
       >>> done = []
@@ -23,22 +23,18 @@ class Background:
         self._begun: list[concurrent.futures.Future] = []
 
     def do(self, work: Callable[..., Any], *arguments: Any) -> None:
-        """Gives the thread one more piece of work; returns at once."""
+        """Gives the thread one more task; returns at once."""
         self._begun.append(self._thread.submit(work, *arguments))
 
     def wait(self) -> None:
-        """Waits until all of it is done.
-
-        Raises:
-          Exception: the first that a piece of work has raised since the last call.
-        """
+        """Waits until all is done, then raises the first error of a task since the last call."""
         failures = [work.exception() for work in self._begun]
         self._begun.clear()
         for failure in filter(None, failures):
             raise failure
 
     def close(self) -> None:
-        """Waits, and ends the thread. Raises as `wait`."""
+        """Waits as `wait`, and ends the thread."""
         try:
             self.wait()
         finally:

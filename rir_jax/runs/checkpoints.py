@@ -1,9 +1,9 @@
 """Checkpoints through orbax, with digests of every array.
 
 Orbax writes in the background and makes a checkpoint visible only when it is whole: by a rename,
-or in a bucket by a mark (see `rir_jax.files`). What it does not see is a bit that flips afterwards,
-so each checkpoint carries the digests of its arrays and is checked against them when it is read.
-One that fails is set aside, with a warning that names it, and the one before is used.
+or in a bucket by a mark (see `rir_jax.files`). It does not notice bits that flip afterwards, so
+each checkpoint carries digests of its arrays, which are checked when it is read. A damaged one is
+set aside, with a warning that names it, and the one before is used.
 """
 
 import concurrent.futures
@@ -28,10 +28,10 @@ from rir_jax.runs.background import Background
 
 _log = logging.getLogger(__name__)
 FORMAT = 1
-"""What the notes and the state of a checkpoint look like. It is in the notes, whose digest is read
-alike in all formats; notes without it are of format 1."""
+"""The layout of a checkpoint's notes and state, written into the notes; without it, it is 1. All
+formats have the same digest of the notes."""
 
-# What stores say to those who may not read, or cannot now: no damage of what is there.
+# Errors of stores that refuse to be read, or cannot be now: the checkpoint may well be intact.
 _REFUSALS = re.compile(r"\b(401|403|UNAUTHENTICATED|PERMISSION_DENIED|UNAVAILABLE)\b")
 
 
@@ -41,6 +41,10 @@ class Checkpoints:
     Args:
       folder: of the checkpoints; made when the first one is saved.
       keep: how many of the newest to keep.
+
+    Raises:
+      RunError: from all methods, if checkpoints cannot be listed, written or deleted; those that
+        were whole before still are.
     """
 
     def __init__(self, folder: epath.PathLike, keep: int = 2):
@@ -54,16 +58,13 @@ class Checkpoints:
     def save(self, state: Any, notes: dict[str, Any]) -> None:
         """Starts to write a state (a tree with a ``step``) and JSON notes; returns at once.
 
-        A step that was saved last is not saved again.
-
-        Raises:
-          RunError: this or an earlier write failed. What was whole before still is.
+        It does not save the step that was saved last again. Raises for an earlier write, too.
         """
         step = int(state.step)
         if step == self._newest:
             return
         self.wait()
-        # Copied, since orbax reads them later, beside a loop that goes on changing its own.
+        # A copy: orbax reads them later, while the training loop changes its own.
         notes = json.loads(json.dumps({"format": FORMAT, **notes, "digests": digests(state)}))
         notes["digest_of_notes"] = digest_of_json(notes)
         items = ocp.args.Composite(
@@ -74,22 +75,18 @@ class Checkpoints:
             self._open().save(plain(self.folder) / str(step), args=items)
 
     def wait(self) -> None:
-        """Waits until all is written, then deletes what is too many; in a bucket, not waiting.
-
-        Raises:
-          RunError: a write or an earlier deletion failed.
-        """
+        """Waits until all is written, then deletes the oldest (in a bucket, in the background)."""
         if self._writer is None:
             return
         with self._write_errors():
             self._writer.wait_until_finished()
-            # By us and only now: orbax's manager would also delete after a write that failed.
+            # Not by orbax's manager, which also deletes after a write that failed.
             if is_main_process():
                 if files.is_remote(self.folder):
                     self._pruning = self._pruning or Background()
                     self._pruning.wait()
                     self._pruning.do(self._prune)
-                else:  # before the next one needs the room
+                else:  # before the next one needs the space
                     self._prune()
 
     def _prune(self):
@@ -103,17 +100,13 @@ class Checkpoints:
                 ) from error
 
     def close(self) -> None:
-        """Waits, and frees the writer's threads.
-
-        Raises:
-          RunError: a write failed.
-        """
+        """Waits, and frees the writer's threads."""
         if self._writer is not None:
             try:
                 self.wait()
             finally:
                 writer, self._writer = self._writer, None
-                with contextlib.suppress(Exception):  # a failed write has been told of
+                with contextlib.suppress(Exception):  # a failed write has been raised
                     writer.close()
                 pruning, self._pruning = self._pruning, None
                 if pruning is not None:
@@ -121,11 +114,7 @@ class Checkpoints:
                         pruning.close()
 
     def steps(self) -> list[int]:
-        """Steps of the checkpoints that are there, the newest first.
-
-        Raises:
-          RunError: they cannot be listed.
-        """
+        """The steps of the checkpoints, the newest first."""
         try:
             names = [path.name for path in files.whole_folders(self.folder)]
         except OSError as error:
@@ -135,17 +124,17 @@ class Checkpoints:
     def restore(
         self, abstract_state: Callable[[dict[str, Any]], Any]
     ) -> tuple[Any, dict[str, Any]] | None:
-        """The newest checkpoint that is intact: its state and notes; None if there never was one.
+        """The state and notes of the newest intact checkpoint; None if there never was one.
 
-        Damaged ones are passed over with a warning (`set_aside_after` moves them away).
+        It skips damaged ones with a warning (`set_aside_after` moves them away).
 
         Args:
           abstract_state: from a checkpoint's notes to shapes, types and shardings of its state;
             an InputError that it raises is passed on.
 
         Raises:
-          InputError: the newest is of another version's format.
-          RunError: there are checkpoints, and all of them are damaged; or they cannot be listed.
+          InputError: the newest has the format of another version.
+          RunError: all checkpoints are damaged.
         """
         steps = self.steps()
         for step in steps:
@@ -153,8 +142,8 @@ class Checkpoints:
                 restored = self._restore(step, abstract_state)
             except InputError:
                 raise
-            except Exception as error:  # whatever a damaged file makes its readers raise
-                self.steps()  # raises if it is the store that is gone
+            except Exception as error:  # damaged files raise anything
+                self.steps()  # raises if the store is gone
                 reason = _reason(error)[:200]
                 if files.is_remote(self.folder) and _REFUSALS.search(reason):
                     raise RunError(f"{self.folder / str(step)} cannot be read: {reason}") from error
@@ -172,8 +161,8 @@ class Checkpoints:
     def clear_leftovers(self) -> None:
         """Deletes what killed processes and full disks have left half written or half deleted.
 
-        Best effort: leftovers are harmless and only use room. (In a bucket orbax refuses to write
-        over one, which is then what the run says.)
+        Best effort: leftovers are harmless and only use space. (In a bucket orbax refuses to
+        overwrite one, and the run says so.)
         """
         if is_main_process():
             with contextlib.suppress(OSError):
@@ -182,11 +171,7 @@ class Checkpoints:
                         files.remove_folder(folder)
 
     def set_aside_after(self, step: int) -> None:
-        """Moves checkpoints newer than ``step``, which were found damaged, out of the way.
-
-        Raises:
-          RunError: they could not be moved.
-        """
+        """Moves checkpoints newer than ``step``, which were found damaged, out of the way."""
         if not is_main_process():
             return
         for newer in self.steps():
@@ -220,7 +205,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _write_errors(self):
-        """Turns whatever a failed write raises into one RunError."""
+        """Turns any error of a failed write into one RunError."""
         try:
             yield
         except RunError:
@@ -243,7 +228,7 @@ def _check_format(path, found):
 
 
 def _reason(error):
-    """An error in brief; of tensorstore's long ones, what the operating system said."""
+    """An error in brief; for tensorstore's long ones, the operating system's message."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Several runs side by side: how they differ and what came of each."""
+"""Several runs side by side: how they differ, and the results of each."""
 
 import dataclasses
 import statistics
@@ -15,21 +15,21 @@ from rir_jax.runs.workdir import Workdir
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What is known of a run, or on average of its seeds.
+    """The results of a run so far, as means over its seeds.
 
     Attributes:
-      workdir: its folder, as given.
+      workdir: the run's folder, as given.
       config: all fields, flat.
-      split: "test" or "validation", that the figures are of.
-      seeds: how many networks the figures are means over.
-      finished: whether the run has come to its end.
-      epochs: trained so far.
+      split: the split of the figures, "test" or "validation".
+      seeds: number of networks that the figures are means over.
+      finished: whether the run is finished.
+      epochs: number of epochs trained so far.
       accuracy: of the last evaluation; None before the first.
       loss: of the last evaluation; None before the first.
-      accuracy_std: the sample deviation over seeds; None of a single one.
-      seconds: of training; None before the end.
-      device: that it ran on; None before the end.
-      records: of each seed's metrics.jsonl.
+      accuracy_std: sample deviation over seeds; None for a single one.
+      seconds: training time; None before the end.
+      device: the device that it ran on; None before the end.
+      records: the records of each seed's metrics.jsonl.
     """
 
     workdir: str
@@ -47,12 +47,12 @@ class Result:
 
     def described(self) -> dict[str, Any]:
         """All but the config and the records, as JSON values."""
-        fields = dataclasses.asdict(dataclasses.replace(self, config={}, records=()))
-        return {name: value for name, value in fields.items() if name not in ("config", "records")}
+        left_out = ("config", "records")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
 def read_result(workdir: epath.PathLike) -> Result:
-    """Reads what is known of a run, finished or not, of one seed or several.
+    """Reads the results of a run, finished or not, of one seed or several.
 
     Raises:
       InputError: the folder holds no run.
@@ -92,7 +92,7 @@ def _mean(values):
 
 
 def differing(results: Sequence[Result]) -> list[str]:
-    """The names of the config fields that differ between runs, but those that change no run."""
+    """The config fields that differ between runs, without those that change no result."""
     first = results[0].config
     return [
         field

@@ -1,7 +1,7 @@
-"""TensorBoard events, written where they are made.
+"""TensorBoard events.
 
-Not by tensorboardX's SummaryWriter: its thread dies of a full disk unheard, and its file is
-overwritten by that of a run resumed within the same second.
+They are not written by tensorboardX's SummaryWriter: its thread dies silently on a full disk, and
+a run that is resumed within the same second overwrites its file.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ _OF_TRAINING = ("learning_rate", "images_per_second")
 
 
 class Events:
-    """A file of events, from ``step`` on: TensorBoard forgets what earlier files say of later.
+    """A file of events from ``step`` on. TensorBoard drops later steps from earlier files.
 
     Args:
-      folder: of all files of events of the run; made if need be.
-      step: where the run goes on.
+      folder: for all event files of the run; made if need be.
+      step: the step that the run goes on from.
 
     Raises:
-      RunError: it could not be written. So do the methods.
+      RunError: also from the methods, if the file could not be written.
     """
 
     def __init__(self, folder: epath.Path, step: int):
@@ -48,7 +48,7 @@ class Events:
             self._writer.write_event(Event(step=step + 1, session_log=start))
 
     def write(self, record: dict[str, Any]) -> None:
-        """Adds the numbers of a record of metrics.jsonl."""
+        """Adds the numbers in a record of metrics.jsonl."""
         with write_errors(self._folder):
             for name in _SCALARS + _OF_TRAINING * (record["split"] == "train"):
                 if record.get(name) is not None:
@@ -56,12 +56,12 @@ class Events:
                     self._add(record["step"], summary)
 
     def describe(self, config: dict[str, Any], examples: np.ndarray, held_out: str) -> None:
-        """Adds what the run is, and how TensorBoard is to show it beside others.
+        """Adds the config, example images, and the layout of the charts.
 
         Args:
-          config: flat: as a table, and as hyperparameters by which runs are sorted.
-          examples: images, uint8 ``[height, width, C]``.
-          held_out: the split that the run reports on: its figures share a chart with training's.
+          config: flat; shown as a table, and as hyperparameters to sort runs by.
+          examples: one picture, uint8 ``[height, width, C]``.
+          held_out: the split that the run reports on; it shares charts with the training split.
         """
         rows = "".join(f"| `{name}` | {value!r} |\n" for name, value in config.items())
         with write_errors(self._folder):
@@ -78,12 +78,12 @@ class Events:
         self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=summary))
 
     def flush(self) -> None:
-        """Puts all of it on the disk; of a run in a bucket, on that of this machine."""
+        """Puts all events on the disk of this machine."""
         with write_errors(self._folder):
             self._writer.flush()
 
     def upload(self) -> None:
-        """Copies what was flushed to the bucket. May be called from another thread."""
+        """Copies flushed events to the bucket. May be called from another thread."""
         with write_errors(self._folder):
             for path in self._local.iterdir():
                 files.write(self._folder / path.name, path.read_bytes())
@@ -97,7 +97,7 @@ class Events:
 
 
 def _sortable(config):
-    """Values of the kinds that TensorBoard has columns of; what is unset has none."""
+    """The set fields, with values of the types that TensorBoard has columns for."""
     known = (bool, int, float, str)
     return {
         name: value if isinstance(value, known) else str(tuple(value))

@@ -8,12 +8,12 @@ from rir_jax.errors import Interrupted
 
 
 class StopRequest:
-    """Notes SIGTERM and SIGINT while it is entered, and when ``time_limit`` seconds are over.
+    """While entered, notes SIGTERM, SIGINT and the end of ``time_limit`` seconds.
 
-    A second SIGINT interrupts at once, as it would without this.
+    A second SIGINT interrupts at once, as usual.
 
     Raises:
-      Interrupted: at its end, after a SIGINT, so that a loop over runs ends, too.
+      Interrupted: on exit after a SIGINT, so that a loop over runs ends, too.
     """
 
     def __init__(self, time_limit: float | None = None):
@@ -38,7 +38,7 @@ class StopRequest:
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
                 self._before[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: signals are the caller's business
+            except ValueError:  # not the main thread: signals are left to the caller
                 break
         return self
 

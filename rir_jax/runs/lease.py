@@ -1,14 +1,14 @@
-"""A lease on a folder in a bucket: what keeps a second run off it, where there are no locks.
+"""A lease on a folder in a bucket, which has no locks: it keeps a second run out.
 
 The holder of a folder renews the object ``.lease`` in it every few seconds, by requests that the
-store refuses if anyone has written the object since (generation preconditions). So of several that
-want a folder one gets it, and one that has lost it learns so. A lease that is not renewed for
-`SILENCE` seconds, by the store's own clock, is anybody's: nobody has to clean up after
-``kill -9``. A process that finds one looks whether it is renewed before it gives up or takes over;
-of its own machine it knows at once.
+store refuses if anyone has written the object since (generation preconditions). So only one of
+several processes gets the folder, and one that has lost it notices. A lease that is not renewed for
+`SILENCE` seconds, by the store's own clock, is free: nobody has to clean up after ``kill -9``. A
+process that finds a lease waits to see whether it is renewed; for a holder on its own machine it
+knows at once.
 
-Why not a warning alone: the machine that is preempted and the one that goes on from there run the
-same command, and nobody reads the warnings of either.
+A warning would not do: the machine that is preempted and the one that replaces it run the same
+command, and nobody reads the warnings of either.
 """
 
 import contextlib
@@ -33,18 +33,18 @@ from rir_jax.errors import InputError, RunError
 RENEWAL = 10.0
 """Seconds between renewals."""
 SILENCE = 60.0
-"""Seconds without a renewal, after which others may take a lease over."""
+"""Seconds without a renewal after which others may take a lease over."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
-    """A lease as it is in the store.
+    """A lease as found in the store.
 
     Attributes:
       generation: the store's number of this version of the object.
-      holder: who wrote it, as of `_this_process`; empty if it was given back.
+      holder: its writer, as `_this_process` describes it; empty if it was given back.
       silence: seconds since it was written, by the store's clock.
     """
 
@@ -60,7 +60,7 @@ class _Found:
 
 
 class Lease:
-    """Keeps other runs off a folder in a bucket while it is entered.
+    """Keeps other runs out of a folder in a bucket while it is entered.
 
     Args:
       folder: in a bucket.
@@ -93,7 +93,7 @@ class Lease:
                 self._object.write({}, self._generation)
 
     def check(self) -> None:
-        """Makes sure that the folder is still this process's; asks the store if that is in doubt.
+        """Checks that this process still holds the folder; asks the store only if in doubt.
 
         Raises:
           RunError: another process has taken it over.
@@ -135,7 +135,7 @@ class Lease:
 
     def _keep(self):
         while not self._over.wait(RENEWAL) and self._lost is None:
-            with contextlib.suppress(OSError):  # tried again; if for too long, `check` tells
+            with contextlib.suppress(OSError):  # tried again; `check` raises if that takes too long
                 self._renew()
 
     def _renew(self):
@@ -150,7 +150,7 @@ class Lease:
             self._lost = str(found)
 
     def _write(self, generation):
-        """Writes the lease if the store still has that generation. Whether it did."""
+        """Writes the lease if the store still has that generation; returns whether it did."""
         written = self._object.write(self._holder, generation)
         if written is None:
             return False
@@ -159,7 +159,7 @@ class Lease:
 
 
 class _Object:
-    """The object of a lease: what it says is in its metadata, so that one request reads it all."""
+    """The object of a lease: its content is in its metadata, which one request reads."""
 
     def __init__(self, path: epath.Path):
         self._path, self._store = path, files.store()
@@ -211,7 +211,7 @@ class _Object:
 
 
 def _this_process():
-    """Who this is. A machine and a number of a process alone could be those of a container."""
+    """Describes this process. Host and number alone could be those of a container."""
     return {
         "host": socket.gethostname(),
         "machine": _machine(),
@@ -221,7 +221,7 @@ def _this_process():
 
 
 def _machine():
-    """This boot of this machine, and which of its lists of processes; "" where unknown."""
+    """This boot of this machine and its process namespace; "" where unknown."""
     try:
         boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -230,7 +230,7 @@ def _machine():
 
 
 def _started(pid):
-    """When a process of this machine started, by the kernel's clock; "" if it is none."""
+    """When a process of this machine started, by the kernel's clock; "" if there is none."""
     try:
         described = pathlib.Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -240,7 +240,7 @@ def _started(pid):
 
 
 def _is_here(holder):
-    """Whether a lease is of this machine, so that all is known of its process."""
+    """Whether the holder of a lease is on this machine, where its process can be looked up."""
     return bool(_machine()) and holder.get("machine") == _machine()
 
 

@@ -1,4 +1,4 @@
-"""One network of a run, in its folder: what is read back, logged, saved and summarized."""
+"""One network of a run and its folder: restored, logged, saved and summarized."""
 
 import math
 from typing import Any
@@ -25,8 +25,8 @@ class Member:
 
     Attributes:
       seed: the member's random seed.
-      first: the step that it went on from.
-      step: the last step that it is known to have taken.
+      first: the step that it was restored at.
+      step: the last step whose metrics are logged.
     """
 
     def __init__(
@@ -51,20 +51,17 @@ class Member:
 
     @classmethod
     def restore(cls, setup: Setup, folder: Workdir, seed: int) -> tuple["Member", TrainState]:
-        """The member of a seed, as of its newest intact checkpoint, or a fresh one.
+        """The member of a seed and its state, from the newest intact checkpoint or fresh.
 
-        A fresh one is saved at once, so that from then on missing checkpoints mean lost ones.
+        A fresh one is saved at once: from then on, missing checkpoints are lost ones.
 
         Args:
           setup: of the run.
-          folder: of this seed, entered.
+          folder: the opened folder of this seed.
           seed: the member's random seed.
 
-        Returns:
-          The member and its state.
-
         Raises:
-          InputError: the checkpoints are of another config, or of other data.
+          InputError: the checkpoints are of another config or of other data.
           RunError: they are damaged or lost, or the first could not be written.
         """
         checkpoints = Checkpoints(folder / "checkpoints", setup.config.checkpoint.keep)
@@ -86,19 +83,21 @@ class Member:
         self._log.describe(self._lasting["config"], examples, held_out)
 
     def log_training(self, step: int, losses: np.ndarray, accuracies: np.ndarray, rate) -> None:
-        """Takes the metrics of the steps that led to ``step``, and the images per second.
+        """Logs the metrics of the steps up to ``step``, with the images per second.
 
         Raises:
           RunError: a loss is not finite, or the log could not be written.
         """
         for interval in self._intervals.add(step, losses, accuracies):
             last = interval["step"]
-            learning_rate = float(np.float32(self._setup.schedule(last - 1)))  # as it was used
+            learning_rate = float(
+                np.float32(self._setup.schedule(last - 1))
+            )  # of that step, as used
             self._write("train", last, interval, rate, learning_rate=learning_rate)
         self.step = step
 
     def log_evaluation(self, step: int, result: dict[str, float], rate) -> None:
-        """Takes "loss" and "accuracy" on the split that the run reports on.
+        """Logs "loss" and "accuracy" on the split that the run reports on.
 
         Raises:
           RunError: the loss is not finite, or the log could not be written.
@@ -121,10 +120,10 @@ class Member:
             self._setup.on_record({"seed": self.seed, **record})
 
     def checkpoint(self, state: TrainState, clock: dict[str, float]) -> None:
-        """Flushes the log, then saves: a checkpoint's steps are in the log, too.
+        """Flushes the log, then saves: the log contains every step of a checkpoint.
 
         Args:
-          state: all of whose steps have been logged.
+          state: the state, whose steps have all been logged.
           clock: "seconds", "timed_seconds" and "timed_images" since `restore`.
 
         Raises:
@@ -144,7 +143,7 @@ class Member:
         return {name: value + clock[name] for name, value in self._clock.items()}
 
     def wait(self) -> None:
-        """Waits for the checkpoints and the log. Raises a RunError if they could not be written."""
+        """Waits for checkpoints and log; a RunError if they could not be written."""
         self._checkpoints.close()
         self._log.wait()
 
@@ -153,7 +152,7 @@ class Member:
         self._log.close()
 
     def draw(self) -> None:
-        """Draws curves.png, if it can."""
+        """Draws curves.png; a failure is a warning."""
         config = self._config
         if is_main_process() and self._log.records:
             with attempt("curves.png"):
@@ -165,7 +164,7 @@ class Member:
                 self._folder.write_bytes("curves.png", picture)
 
     def summarize(self, state: TrainState, clock: dict[str, float], devices) -> dict[str, Any]:
-        """Writes summary.json, the sign that it is finished, and returns what it holds."""
+        """Writes summary.json, which marks the run as finished, and returns its content."""
         config, held_out = self._config, self._setup.dataset.held_out_name
         final = [record for record in self._log.records if record["split"] == held_out][-1]
         clock = self._since_start(clock)
@@ -217,7 +216,7 @@ def _start(checkpoints, lasting, setup, folder):
 
 
 def _lasting_notes(setup, seed):
-    """What every checkpoint of a seed says besides its state: what it is of, and how to use it."""
+    """The notes that all checkpoints of a seed share: config, data and random numbers."""
     return {
         "config": configs.flatten(configs.of_seed(setup.config, seed)),
         "dataset": setup.dataset.described(),
@@ -226,7 +225,7 @@ def _lasting_notes(setup, seed):
 
 
 def _check_random_numbers(here, earlier, where):
-    """Refuses to go on with other random numbers; those of older notes are not known."""
+    """Refuses to go on with other random numbers; older notes do not have them."""
     if earlier and earlier["numbers"] != here["numbers"]:
         was, now = (
             " and ".join(f"{name} {value}" for name, value in of.items() if name != "numbers")

@@ -1,4 +1,4 @@
-"""metrics.jsonl and TensorBoard events: what was measured, each step counted exactly once."""
+"""metrics.jsonl and TensorBoard events: each step is logged exactly once."""
 
 import contextlib
 import json
@@ -18,24 +18,23 @@ from rir_jax.runs.workdir import Workdir, write_errors
 
 
 class MetricsLog:
-    """Adds records to metrics.jsonl and to TensorBoard events; to nothing but memory in processes
-    that are not the main one.
+    """Adds records to metrics.jsonl and TensorBoard events; except in the main process, to memory.
 
-    The files are copies, for people and tools: what a resumed run knows of the past is in its
-    checkpoint, and metrics.jsonl begins anew from there. Whatever a killed process wrote after
-    that checkpoint, whole or torn, is gone from it; TensorBoard is told to forget it. In a bucket
-    they are uploaded beside the training loop.
+    The files are copies for people and tools: a resumed run takes the past from its checkpoint and
+    writes metrics.jsonl anew. So anything that a killed process wrote after that checkpoint is
+    gone from it; TensorBoard is told to drop it. In a bucket, files are uploaded beside the
+    training loop.
 
     Args:
       workdir: of the run.
       records: of the steps up to ``step``.
-      step: where the run goes on.
+      step: the step that the run goes on from.
 
     Attributes:
-      records: all so far.
+      records: all records so far.
 
     Raises:
-      RunError: a file could not be written. So do the methods.
+      RunError: also from the methods, if a file could not be written.
     """
 
     def __init__(self, workdir: Workdir, records: Sequence[dict[str, Any]] = (), step: int = 0):
@@ -53,7 +52,7 @@ class MetricsLog:
             self._events = Events(workdir / "tensorboard", step)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Adds a record. It is on the disk after `flush`."""
+        """Adds a record, which `flush` puts on the disk."""
         self.records.append(record)
         if self._file is not None:
             with write_errors(self._path):
@@ -63,12 +62,12 @@ class MetricsLog:
             self._events.write(record)
 
     def describe(self, config: dict[str, Any], examples: np.ndarray, held_out: str) -> None:
-        """Shows in TensorBoard what the run is; see `Events.describe`."""
+        """Describes the run in TensorBoard; see `Events.describe`."""
         if self._events is not None:
             self._events.describe(config, examples, held_out)
 
     def flush(self) -> None:
-        """Puts all records on the disk, for good; or begins to upload them, see `wait`."""
+        """Puts all records on the disk; in a bucket, begins to upload them (see `wait`)."""
         if self._events is None:
             return
         self.wait()
@@ -85,7 +84,7 @@ class MetricsLog:
         self._uploads.do(lambda: self._workdir.write_bytes("metrics.jsonl", _text(records)))
 
     def wait(self) -> None:
-        """Waits for the uploads that were begun."""
+        """Waits for the uploads."""
         if self._uploads is not None:
             self._uploads.wait()
 
@@ -97,10 +96,10 @@ class MetricsLog:
         finally:
             file, events, self._file, self._events = self._file, self._events, None, None
             if file is not None:
-                with contextlib.suppress(OSError):  # flush tells
+                with contextlib.suppress(OSError):  # flush has raised
                     file.close()
             if self._uploads is not None:
-                with contextlib.suppress(RunError):  # wait tells
+                with contextlib.suppress(RunError):  # wait has raised
                     self._uploads.close()
             if events is not None:
                 events.close()
@@ -115,7 +114,7 @@ def _line(record):
 
 
 def read_metrics(workdir: Workdir) -> list[dict[str, Any]]:
-    """The records of metrics.jsonl; from a damaged or torn line on, they are left out."""
+    """The records of metrics.jsonl up to a damaged line."""
     try:
         lines = files.read(workdir / "metrics.jsonl").splitlines()
     except FileNotFoundError:
@@ -133,7 +132,7 @@ def read_metrics(workdir: Workdir) -> list[dict[str, Any]]:
 
 
 def advice(updates: int) -> str:
-    """What to try when a number is not finite, by what can have been its cause.
+    """What to try when a number is not finite.
 
     Examples:
       >>> advice(updates=0)
@@ -145,12 +144,12 @@ def advice(updates: int) -> str:
 
 
 class Intervals:
-    """Gathers the metrics of single steps into the means of fixed intervals.
+    """Turns the metrics of single steps into means over fixed intervals.
 
-    Intervals end at multiples of ``every`` steps and at the ends of epochs, however the run was
-    cut into calls. Only a run that is stopped saves within an interval: where steps are long it
-    cannot wait for the end of one. The checkpoint then holds `open_interval`, so that the resumed
-    run logs the very means of an undisturbed one.
+    Intervals end at multiples of ``every`` steps and at the ends of epochs, however the run is
+    cut into calls. A run that is stopped saves within an interval, as steps may be too long to
+    wait for its end. Its checkpoint holds `open_interval`, so that the resumed run logs the same
+    means as an undisturbed one.
 
     Attributes:
       open_interval: "loss" and "accuracy" of each step since the last interval's end.
@@ -161,7 +160,7 @@ class Intervals:
         self.open_interval = open_interval or {"loss": [], "accuracy": []}
 
     def add(self, step: int, losses: np.ndarray, accuracies: np.ndarray) -> list[dict[str, Any]]:
-        """Takes the metrics of the steps up to ``step``; returns the intervals that they close.
+        """Takes the metrics of the steps up to ``step``; returns the intervals that end there.
 
         Raises:
           RunError: a loss is not finite.

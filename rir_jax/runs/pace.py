@@ -1,4 +1,4 @@
-"""How fast a run goes, and what its processes must decide alike: the steps of a call, the end."""
+"""How many steps a call takes and when a run stops: its processes decide both alike."""
 
 import time
 from typing import Any
@@ -9,21 +9,23 @@ import numpy as np
 from rir_jax.devices.processes import share
 from rir_jax.runs.interrupt import StopRequest
 
-_SECONDS_PER_CALL = 1.0  # so that a signal is answered soon, and calls cost next to nothing
+_SECONDS_PER_CALL = (
+    1.0  # short enough to answer a signal soon, long enough for calls to cost little
+)
 
 
 class Pace:
     """Times the calls of a run, chooses how many steps each takes, and when to stop.
 
-    One process decides by what it knows. Several send each other what they know with every call
-    and decide by that once the call's metrics are read: all alike, without waiting for it.
+    Several processes send each other their rate and any reason to stop with every call, and
+    decide by that once its metrics are read: all alike, without waiting.
 
     Args:
-      stop: of this process.
+      stop: the stop request of this process.
       batch_size: images a step.
 
     Attributes:
-      rate: images per second of the last call timed, None before.
+      rate: images per second of the last timed call; None before.
       reason: why the run is to stop, or None.
     """
 
@@ -41,18 +43,18 @@ class Pace:
         if not self._agreed_rate:
             return 1
         wanted = round(self._agreed_rate / self._batch_size * _SECONDS_PER_CALL)
-        # Growing step by step: a call that was over before it was read looks faster than it was.
+        # Growing slowly: a call that ended before it was read seems faster than it was.
         self._longest *= 4
         return max(1, min(left, self._longest, wanted))
 
     def ask(self) -> Any:
-        """Sends what this process knows to the others, if any; to be called with every call."""
+        """Sends rate and stop request to the other processes, if any, with every call."""
         if jax.process_count() > 1:
             return share([self._stop.reason() is not None, self.rate or 0.0])
         return None
 
     def hear(self, answers: Any) -> None:
-        """Decides by what all processes sent with a call, once that has been read."""
+        """Decides by the answers of all processes to `ask`, once the call has been read."""
         if self.reason is not None:
             return
         if answers is None:
@@ -64,9 +66,9 @@ class Pace:
             self.reason = self._stop.reason() or "another process was asked to stop"
 
     def time(self, started: float, images: int, compiled: bool) -> None:
-        """Takes the time of a call that was dispatched at ``started`` and has now been read.
+        """Times a call that was dispatched at ``started`` and has now been read.
 
-        One that compiled is not counted.
+        A call that compiled does not count.
         """
         now = time.monotonic()
         spent, self._last_read = now - max(started, self._last_read), now
@@ -76,7 +78,7 @@ class Pace:
             self._timed_images += images
 
     def clock(self) -> dict[str, float]:
-        """Since the start: "seconds", and "timed_seconds" and "timed_images" of the calls timed."""
+        """Since the start: "seconds", and "timed_seconds" and "timed_images" of timed calls."""
         return {
             "seconds": time.monotonic() - self._since,
             "timed_seconds": self._timed_seconds,

@@ -1,4 +1,4 @@
-"""How far a run is, for people: a bar on a terminal; elsewhere a line an epoch, and a minute."""
+"""Progress for people: a bar on a terminal, elsewhere a line an epoch or a minute."""
 
 import contextlib
 import dataclasses
@@ -8,11 +8,11 @@ import time
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a run stands among others, for what is shown of its progress.
+    """Where a run stands among others, for its progress display.
 
     Attributes:
-      label: put before the progress, such as "row 2 of 5, RiR"; "" for a description of the run.
-      later: the work that follows this run, as a multiple of this whole run's.
+      label: a name such as "row 2 of 5, RiR"; "" for model and data set.
+      later: the work that follows this run, as a multiple of the run's own.
     """
 
     label: str = ""
@@ -20,19 +20,19 @@ class Place:
 
 
 ALONE = Place()
-_SHORTEST = 1.0  # seconds between lines, where epochs are shorter
+_SHORTEST = 1.0  # seconds between lines
 
 
 class Progress:
-    """Shows steps done of steps to do, and when they will be done at the pace of this sitting.
+    """Shows the steps done, and the time left at this session's pace.
 
     Args:
       description: of the run, such as "rir32 on digits".
       later: as in `Place`.
       total: steps of the whole run.
       initial: steps done before.
-      steps_per_epoch: to show epochs.
-      every: seconds between lines where there is no terminal.
+      steps_per_epoch: for counting epochs.
+      every: seconds between lines without a terminal.
     """
 
     def __init__(self, description, later, total, initial, steps_per_epoch, every=60.0):
@@ -52,9 +52,9 @@ class Progress:
             )
 
     def update(self, step: int, ended: bool = False, **notes: str) -> None:
-        """The run is at ``step``; notes ("loss"="0.12") are shown beside it until replaced.
+        """Shows ``step`` and notes (``loss="0.12"``), which stay until they are replaced.
 
-        ``ended``: an epoch has, and this is all that there is to say of it.
+        ``ended``: whether this is the last update of an epoch.
         """
         self._notes.update(notes)
         if self._bar is not None:
@@ -75,7 +75,7 @@ class Progress:
         later = self._seconds_later(self._step)
         then = f", {_clock(left + later)} with what follows" if self._later else ""
         notes = "".join(f", {name} {value}" for name, value in self._notes.items())
-        with contextlib.suppress(OSError):  # nobody listens any more: no reason to stop the run
+        with contextlib.suppress(OSError):  # a closed stderr must not stop the run
             print(
                 f"{self._description}: epoch {self._epochs(self._step)}, step {self._step} of "
                 f"{self._total}{notes} [{_clock(spent)} gone, {_clock(left)} to go{then}]",

@@ -46,14 +46,13 @@ class Run:
     """A run from its newest intact checkpoints on; `close` it, or enter it as a context.
 
     Args:
-      setup: whose engine trains as many seeds at once as there are folders.
+      setup: of the run; its engine trains as many seeds at once as there are folders.
       folders: one opened folder per seed; a seed that is ahead waits for the others.
       stop: says when to stop early.
       place: where the run stands among others.
 
     Raises:
-      InputError: the checkpoints are of another config.
-      RunError: the checkpoints are damaged or lost, or the first could not be written.
+      InputError, RunError: as `Member.restore`.
     """
 
     def __init__(
@@ -131,7 +130,7 @@ class Run:
         ]
 
     def train_until(self, step: int) -> None:
-        """Trains to ``step``, with what the ends of epochs bring, unless stopped."""
+        """Trains to ``step``, with evaluations and checkpoints at epochs' ends, unless stopped."""
         while self._step < step and self._pace.reason is None:
             self._train_some(step)
             if self._step % self._per_epoch == 0:
@@ -144,12 +143,12 @@ class Run:
 
     @contextlib.contextmanager
     def _failures(self):
-        """Puts a cause that is not this code's fault into words, and saves what can be saved."""
+        """Explains failures that have a known cause, and finishes the writes in progress."""
         try:
             yield
         except (InputError, RunError):
             for member in self._members:
-                with contextlib.suppress(RunError):  # the first failure is the one to tell of
+                with contextlib.suppress(RunError):  # only the first failure is raised
                     member.wait()
             raise
         except Exception as error:
@@ -177,7 +176,7 @@ class Run:
             if split == "train":
                 what = "a smaller train.batch_size or network, in a fresh workdir, may fit"
             else:
-                self._read()  # if the training before is what did not fit, this says so
+                self._read()  # raises if it was the training that did not fit
                 what = "the same command with a smaller eval.batch_size goes on"
             reason = " ".join(str(error).split())[:200]
             raise RunError(
@@ -185,7 +184,7 @@ class Run:
             ) from error
 
     def _train_some(self, end):
-        """Dispatches a training call and reads the results of the one before."""
+        """Dispatches a training call and reads the results of the previous one."""
         started, first = monotonic(), self._step
         left = min(end - first, self._per_epoch - first % self._per_epoch)
         self._step += self._pace.steps(left)
@@ -245,13 +244,13 @@ class Run:
         results = [engines.evaluation_result(of_one, count) for of_one in sums]
         self._pace.time(call.started, 0, call.compiles)
         for member, result in zip(self._members, results, strict=True):
-            if member.first < call.step:  # those that had come further have logged theirs
+            if member.first < call.step:  # others have logged theirs before
                 member.log_evaluation(call.step, result, self._pace.rate)
         accuracy = np.mean([result["accuracy"] for result in results])
         self._progress.update(call.step, ended=True, **{call.split: f"{100 * accuracy:.2f} %"})
 
     def _checkpoint(self):
-        """Saves all that is done. What it contains has been logged before."""
+        """Logs all results, then saves the state."""
         self._read()
         states = self._engine.unstack(self._state)
         for member, state in zip(self._members, states, strict=True):
@@ -260,7 +259,7 @@ class Run:
 
     @contextlib.contextmanager
     def _named(self, member):
-        """Says of which seed a failure is, where there are several."""
+        """Names the seed in a failure, if there are several."""
         try:
             yield
         except RunError as error:
@@ -270,10 +269,10 @@ class Run:
 
 
 def _is_of_debug_nans(error):
-    """Whether an error comes of a nan that JAX was told to look for.
+    """Whether an error comes from a nan that ``jax_debug_nans`` found.
 
-    JAX then runs the program again, one operation at a time, to find the place; where that fails,
-    for other reasons, its error has the first one for context.
+    JAX then runs the program again, one operation at a time, to find the place. If that fails
+    for another reason, the first error is the context of the second.
     """
     while error is not None and "FloatingPointError" not in type(error).__name__:
         error = error.__context__

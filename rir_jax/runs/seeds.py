@@ -19,17 +19,17 @@ def train_seeds(
 ) -> dict[str, Any] | None:
     """Trains ``num_seeds`` networks, of seeds ``seed``, ``seed + 1``, ...
 
-    As many at once as the setup's engine trains (``mesh.seed``), one lot after another. They
-    share the data and the compiled programs. A finished one is not trained again.
+    It trains ``mesh.seed`` of them at once, one lot after another, on the same data and with the
+    same compiled programs. Finished ones are not trained again.
 
     Args:
-      setup: of the whole.
-      folder: of the whole, entered. Each seed has a folder in it.
-      stop: ends those that run, and the whole.
+      setup: of all seeds.
+      folder: of all seeds, opened. Each seed has a folder in it.
+      stop: ends the seeds in training, and the rest.
       place: where these runs stand among others.
 
     Returns:
-      The summary of all, with means, and sample deviations as ``..._std``; None if stopped.
+      The summary of all seeds, with means, and sample deviations as ``..._std``; None if stopped.
 
     Raises:
       InputError, RunError: as `Run`.
@@ -50,7 +50,7 @@ def train_seeds(
 def train_each(
     setup: Setup, folder: Workdir, seeds: Sequence[int], stop: StopRequest, place: Place
 ) -> list[dict[str, Any]] | None:
-    """As `train_seeds`, of any seeds, with nothing written but each one's folder.
+    """As `train_seeds`, for any seeds; writes nothing but their folders.
 
     Returns:
       The summary of each, or None if stopped.
@@ -79,7 +79,7 @@ def _with_seeds(label, seeds):
 
 
 def _train_lot(setup, folders, stop, place):
-    """Trains some seeds at once. Returns their summaries, or None if stopped."""
+    """Trains seeds at once; returns their summaries, or None if stopped."""
     with contextlib.ExitStack() as stack:
         for seed, folder in folders.items():
             stack.enter_context(folder.open(configs.of_seed(setup.config, seed)))
@@ -88,7 +88,7 @@ def _train_lot(setup, folders, stop, place):
 
 
 def summarize(summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means and sample deviations of what differs between seeds; the rest as it is."""
+    """Means and sample deviations of the figures over seeds; the rest as in the first."""
     first = summaries[0]
     result = {**first, "seed": first["seed"], "num_seeds": len(summaries)}
     for name, value in first.items():

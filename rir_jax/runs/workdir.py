@@ -1,4 +1,4 @@
-"""The folder of a run: which config it is of, who writes to it, and whether it is finished."""
+"""The folder of a run: its config, its lock, its small files, and whether it is finished."""
 
 import contextlib
 import errno
@@ -22,7 +22,7 @@ except ImportError:  # no POSIX: runs on one folder are not kept apart
     fcntl = None  # type: ignore[assignment]
 
 _log = logging.getLogger(__name__)
-_HELD = (errno.EWOULDBLOCK, errno.EACCES)  # what POSIX says of a lock that another process has
+_HELD = (errno.EWOULDBLOCK, errno.EACCES)  # errors of POSIX for a lock that another process holds
 
 
 class Workdir:
@@ -32,7 +32,9 @@ class Workdir:
       path: the folder.
 
     Raises:
-      InputError: no path, or in a bucket that cannot be reached.
+      InputError: the path is empty or in a bucket that cannot be reached. Methods that read: a
+        file is damaged.
+      RunError: methods that write: a file could not be written.
     """
 
     def __init__(self, path: epath.PathLike):
@@ -52,28 +54,16 @@ class Workdir:
         return self.path / name
 
     def summary(self) -> dict[str, Any] | None:
-        """What summary.json holds, or None while the run is not finished.
-
-        Raises:
-          InputError: the file is damaged.
-        """
+        """The content of summary.json, or None while the run is not finished."""
         return _read_json(self / "summary.json")
 
     def finished(self, config: ml_collections.ConfigDict) -> bool:
-        """Whether the run is at the end that a config gives it, which may have come later.
-
-        Raises:
-          InputError: the summary is damaged.
-        """
+        """Whether the run has reached a config's epochs, which may be more than it began with."""
         summary = self.summary()
         return summary is not None and summary.get("epochs") == config.train.epochs
 
     def config(self) -> ml_collections.ConfigDict | None:
-        """The config that the run was started with, or None in a fresh folder.
-
-        Raises:
-          InputError: the file is damaged.
-        """
+        """The config that the run was started with, or None in a fresh folder."""
         values = _read_json(self / "config.json")
         try:
             return None if values is None else configs.from_flat(values)
@@ -81,21 +71,17 @@ class Workdir:
             raise InputError(f"{self / 'config.json'}: {error}") from None
 
     def config_of_run(self) -> ml_collections.ConfigDict:
-        """The config that the run was started with.
-
-        Raises:
-          InputError: the folder holds no run, or the file is damaged.
-        """
+        """The config that the run was started with; an InputError in a fresh folder."""
         config = self.config()
         if config is None:
             raise InputError(f"workdir {self.path} holds no run (no config.json)")
         return config
 
     def check(self, config: ml_collections.ConfigDict) -> None:
-        """Checks that the folder is fresh, or of a run of this very config. Writes nothing.
+        """Checks that the folder is fresh or holds a run of this config. Writes nothing.
 
         Raises:
-          InputError: it is of another config (with the fields that differ), or no folder.
+          InputError: it is a file, or of another config; names the fields that differ.
         """
         if not files.is_remote(self.path) and self.path.exists() and not self.path.is_dir():
             raise InputError(f"workdir {self.path} is a file; allowed: a folder, or a new one")
@@ -106,7 +92,7 @@ class Workdir:
 
     @contextlib.contextmanager
     def open(self, config: ml_collections.ConfigDict):
-        """Makes the folder and keeps other runs off it while it is entered.
+        """Makes the folder and keeps other runs out of it while it is entered.
 
         Process 0 takes the lock; the others get its result or its error. On a disk it holds on one
         machine (and on NFS) and is freed even by ``kill -9``; in a bucket it is a `Lease`.
@@ -129,7 +115,7 @@ class Workdir:
             yield
 
     def _agree(self, config, failure):
-        """Raises in every process if it failed in one, or if they are not of one run."""
+        """Raises in every process if opening failed in one, or if they are not of one run."""
         opened = processes.agree_all(failure is None)
         if failure is not None:
             raise failure
@@ -173,24 +159,15 @@ class Workdir:
             )
 
     def check_held(self) -> None:
-        """Makes sure, before something is written, that no other run has taken the folder over.
-
-        Only a lease on a bucket can be lost.
-
-        Raises:
-          RunError: one has, or the store cannot be asked.
-        """
+        """Raises a RunError if another run has taken the folder over, as it can in a bucket."""
         if self._lease is not None:
             with write_errors(self / ".lease"):
                 self._lease.check()
 
     def write_config(self, values: dict[str, Any]) -> None:
-        """Writes config.json from a flat config, unless it is there with as many epochs.
+        """Writes config.json from a flat config, unless it is there with the same epochs.
 
-        Given more of them, a run that was finished is so no more.
-
-        Raises:
-          RunError: it could not be written.
+        With more epochs, a finished run becomes unfinished.
         """
         earlier = self.config()
         if earlier is None or earlier.train.epochs != values["train.epochs"]:
@@ -199,35 +176,28 @@ class Workdir:
             self.write_json("config.json", values)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes a JSON file whole or not at all.
-
-        Raises:
-          RunError: it could not be written.
-        """
+        """Writes a JSON file whole or not at all."""
         with write_errors(self / name):
             files.write_json(self / name, value)
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Writes a file whole or not at all.
-
-        Raises:
-          RunError: it could not be written; what was there before still is.
-        """
+        """Writes a file whole or not at all."""
         with write_errors(self / name):
             files.write(self / name, content)
 
 
 def check_same(values: dict[str, Any], earlier: dict[str, Any], where: str) -> None:
-    """Checks that a run may go on with what was made by another config.
+    """Checks that a run may continue from what another config made.
+
+    More epochs are allowed where the learning rate of a step does not depend on their number.
 
     Args:
       values: the run's config, flat.
-      earlier: the other, flat; fields that it lacks do not count.
-      where: the place of the other, for the message.
+      earlier: the other config, flat; fields that it lacks do not count.
+      where: the place of the other config, for the message.
 
     Raises:
-      InputError: naming the fields that differ and change what is computed. More epochs do not,
-        where the learning rate of a step does not depend on how many there are.
+      InputError: naming the fields that differ and change what is computed.
     """
     longer = values["train.epochs"] > earlier.get("train.epochs", math.inf)
     inert = {*config_fields.INERT_FIELDS}
@@ -242,8 +212,8 @@ def check_same(values: dict[str, Any], earlier: dict[str, Any], where: str) -> N
         hint = ""
         if longer and values["schedule.kind"] == "cosine":
             hint = (
-                " (a cosine of more epochs is another one from its first step on; "
-                "--config.init.weights=WORKDIR there starts from what this run has learnt)"
+                " (a cosine over more epochs differs from its first step on; in another workdir, "
+                "--config.init.weights=WORKDIR starts from this run's weights)"
             )
         raise InputError(
             f"{where} is of a run of another config ({'; '.join(differing)}); allowed: the same "
@@ -257,7 +227,7 @@ def _plain(value):
 
 @contextlib.contextmanager
 def write_errors(path: epath.PathLike):
-    """Turns a failed write, such as on a full disk, into a RunError that names the file."""
+    """Turns a failed write (a full disk, ...) into a RunError that names the file."""
     try:
         yield
     except OSError as error:
