@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -97,7 +98,7 @@ def test_a_round_trip_of_ours_is_exact_at_full_size():
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == 9_527_720
     variables = randomized(shapes)
     again = interop.from_pytorchcv(interop.to_pytorchcv(variables))
-    jax.tree.map(np.testing.assert_array_equal, again, variables)
+    chex.assert_trees_all_equal(again, variables, strict=True)
 
 
 def test_counters_may_be_absent_and_are_zero_unless_said(state_dict):

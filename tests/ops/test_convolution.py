@@ -3,6 +3,7 @@
 import re
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,10 +117,8 @@ def test_mapped_over_either_array_or_both(x_axis, kernel_axis, stride):
         found = jax.jit(jax.vmap(everything, axes))(*many)
         pairs = [_taken(many, axes, i) for i in range(3)]
         for i, pair in enumerate(pairs):
-            for a, b in zip(
-                jax.tree.leaves(found), jax.tree.leaves(everything(*pair)), strict=True
-            ):
-                np.testing.assert_allclose(a[i], b, rtol=1e-11, atol=1e-11)
+            own = jax.tree.map(lambda a, i=i: a[i], found)
+            chex.assert_trees_all_close(own, everything(*pair), rtol=1e-11, atol=1e-11)
 
         def loss_of_mapped(*many):
             return jnp.sum(

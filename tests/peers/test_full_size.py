@@ -1,5 +1,6 @@
 """pytorchcv's rir_cifar10 and rir_cifar100 at full size, run side by side with ours."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,4 +63,4 @@ def test_weights_of_ours_run_in_pytorchcv(net, classes):
     ours = jax.jit(model.apply)(variables, images)
     np.testing.assert_allclose(ours, logits, rtol=1e-4, atol=1e-4 * np.abs(logits).max())
     again = interop.from_pytorchcv(net.state_dict())
-    jax.tree.map(np.testing.assert_array_equal, again, variables)
+    chex.assert_trees_all_equal(again, variables, strict=True)

@@ -2,6 +2,7 @@
 
 import os
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +41,7 @@ def save_and_restore(folder):
 @pytest.mark.parametrize("name", NAMES)
 def test_checkpoints_lie_in_folders_of_any_name(name, tmp_path):
     state, restored = save_and_restore(tmp_path / name)
-    jax.tree.map(np.testing.assert_array_equal, state, restored)
+    chex.assert_trees_all_equal(state, restored, strict=True)
     assert os.listdir(tmp_path / name) == ["3"]
     assert set(os.listdir(tmp_path)) <= {name, "cache"}, "and in no other"
 
@@ -49,7 +50,7 @@ def test_and_without_a_cache_folder(tmp_path, monkeypatch):
     for cache in ("/proc/none", tmp_path / "c[1]"):
         monkeypatch.setenv("RIR_JAX_CACHE", str(cache))
         state, restored = save_and_restore(tmp_path / "runs[1]" / str(cache).replace("/", "_"))
-        jax.tree.map(np.testing.assert_array_equal, state, restored)
+        chex.assert_trees_all_equal(state, restored, strict=True)
 
 
 def test_a_plain_name_is_left_as_it_is(tmp_path):

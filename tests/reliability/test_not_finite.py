@@ -2,6 +2,7 @@
 
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,7 +34,7 @@ def test_an_absurd_learning_rate_stops_the_run_and_keeps_the_last_good_checkpoin
         assert "were run together" in str(error.value)
         assert "A lower optimizer.learning_rate or momentum" in str(error.value)
         assert steps_of(tmp_path)
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state_of(tmp_path)))
+        chex.assert_tree_all_finite(state_of(tmp_path))
     assert all(np.isfinite(record["loss"]) for record in records_of(tmp_path))
     assert not (tmp_path / "summary.json").exists()
 

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-import jax
+import chex
 import numpy as np
 import pytest
 
@@ -40,7 +40,7 @@ def stop_when_asked_again(monkeypatch, times):
 
 
 def states_equal(*workdirs):
-    jax.tree.map(np.testing.assert_array_equal, *(rir_jax.load(one)[1] for one in workdirs))
+    chex.assert_trees_all_equal(*(rir_jax.load(one)[1] for one in workdirs), strict=True)
 
 
 def test_it_is_the_run_of_the_same_images_by_name(finished, tmp_path):

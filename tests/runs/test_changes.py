@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_eval_batch_size_may_be_lowered_and_changes_no_parameter(tmp_path, stop_
         rir_jax.train_and_evaluate(tiny_config(eval__batch_size=7), tmp_path / "lowered"),
     ]
     states = [rir_jax.load(tmp_path / name)[1] for name in ("as_it_was", "lowered")]
-    jax.tree.map(np.testing.assert_array_equal, *states)
+    chex.assert_trees_all_equal(*states, strict=True)
     assert summaries[0]["test_accuracy"] == summaries[1]["test_accuracy"]
     assert summaries[0]["test_loss"] == pytest.approx(summaries[1]["test_loss"], rel=1e-6)
 
@@ -110,7 +111,7 @@ def test_another_default_generator_changes_nothing_and_other_numbers_are_refused
     with jax.default_prng_impl("rbg"):
         rir_jax.train_and_evaluate(tiny_config(), tmp_path / "run")
     states = [rir_jax.load(tmp_path / name)[1] for name in ("undisturbed", "run")]
-    jax.tree.map(np.testing.assert_array_equal, *states)
+    chex.assert_trees_all_equal(*states, strict=True)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import json
 
-import jax
+import chex
 import numpy as np
 import pytest
 
@@ -28,7 +28,7 @@ def _records(workdir):
 
 def _states_equal(one, other):
     loaded = [rir_jax.load(workdir)[1] for workdir in (one, other)]
-    jax.tree.map(np.testing.assert_array_equal, *loaded)
+    chex.assert_trees_all_equal(*loaded, strict=True)
 
 
 def test_a_run_leaves_what_the_design_lists(finished):

@@ -3,7 +3,7 @@
 import json
 import shutil
 
-import jax
+import chex
 import numpy as np
 import pytest
 
@@ -106,7 +106,7 @@ def test_a_seed_draws_its_own_weights_and_batches(apart):
         for stop in (22, 44):
             state, _ = setup.engine.train(state, arrays, own, np.int32(stop))
         [state] = setup.engine.unstack(state)
-        jax.tree.map(np.testing.assert_array_equal, state, state_of(apart / SEEDS[seed]))
+        chex.assert_trees_all_equal(state, state_of(apart / SEEDS[seed]), strict=True)
 
 
 def test_it_is_one_program_and_names_the_seed_whose_loss_is_not_finite(tmp_path, monkeypatch):

@@ -4,9 +4,8 @@ import dataclasses
 import inspect
 import pathlib
 
+import chex
 import huggingface_hub
-import jax
-import numpy as np
 import pytest
 
 import rir_jax
@@ -60,7 +59,7 @@ def test_what_a_download_leaves_is_read_back(folder, finished, tmp_path):
     model, variables, info = rir_jax.from_pretrained(str(snapshot))
     expected = load_finished(finished)
     assert (model, info.class_names) == (expected[0], expected[2].class_names)
-    jax.tree.map(np.testing.assert_array_equal, variables, expected[1])
+    chex.assert_trees_all_equal(variables, expected[1], strict=True)
 
 
 def test_the_calls_of_the_page_are_the_librarys():

@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,7 +130,7 @@ def test_training_begins_with_what_was_taken_over(source, weights, three):
     for name, value in begun.items():
         expected = anew[name] if "/head_" in name else source.variables[name]
         np.testing.assert_array_equal(value, expected, name)
-    jax.tree.map(np.testing.assert_array_equal, state.average, state.variables)
+    chex.assert_trees_all_equal(state.average, state.variables, strict=True)
     assert int(state.step) == 0
     # A run donates all of the stacked state, so nothing of that may be there twice.
     stacked = setup.engine.stack(state)
@@ -182,7 +183,7 @@ def test_an_interrupted_run_goes_on_wherever_its_weights_are(
         shutil.rmtree(mine)
     tune(config, tmp_path / "run", three)
     variables = [rir_jax.load(workdir)[1] for workdir in (tuned[0], tmp_path / "run")]
-    jax.tree.map(np.testing.assert_array_equal, *variables)
+    chex.assert_trees_all_equal(*variables, strict=True)
 
 
 @pytest.mark.slow
@@ -298,7 +299,7 @@ def test_frozen_batch_norms_are_in_inference(source):
     inference, training, updates, free = both(variables, images)
     np.testing.assert_allclose(training, inference, rtol=1e-5, atol=1e-5)
     assert np.abs(free - inference).max() > 1e-2
-    jax.tree.map(np.testing.assert_array_equal, updates["batch_stats"], variables["batch_stats"])
+    chex.assert_trees_all_equal(updates["batch_stats"], variables["batch_stats"], strict=True)
 
 
 @pytest.mark.parametrize("decay_identity", [False, True])

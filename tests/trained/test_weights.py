@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +24,7 @@ def folder(loaded, tmp_path):
 
 def test_the_same_network_comes_back(folder, loaded, digits):
     model, variables, info = rir_jax.from_pretrained(folder)
-    jax.tree.map(np.testing.assert_array_equal, variables, loaded[1])
+    chex.assert_trees_all_equal(variables, loaded[1], strict=True)
     assert model == loaded[0]
     assert (info.class_names, info.image_shape) == (loaded[2].class_names, (8, 8, 1))
     logits = jax.jit(model.apply)(variables, info.preprocess(digits[:3]))
@@ -45,7 +46,7 @@ def test_every_field_and_type_survives(tmp_path, dtype):
     rir_jax.save_pretrained(tmp_path, model, variables, info)
     model_back, back, info_back = rir_jax.from_pretrained(tmp_path, dtype=jnp.bfloat16)
     assert model_back == model.clone(dtype=jnp.bfloat16)
-    jax.tree.map(np.testing.assert_array_equal, back, variables)
+    chex.assert_trees_all_equal(back, variables, strict=True)
     assert {leaf.dtype for leaf in jax.tree.leaves(back["params"])} == {jnp.dtype(dtype)}
     assert (info_back.mean.tolist(), info_back.dataset) == ([1, 2, 3], "mine")
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def trained(one):
 def test_how_a_run_is_cut_into_calls_changes_no_bit(one, trained):
     """One compiled program, whatever the number of steps; the same bits."""
     state, metrics = one.train(1, 4, 6)
-    jax.tree.map(np.testing.assert_array_equal, state, trained[0])
+    chex.assert_trees_all_equal(state, trained[0], strict=True)
     np.testing.assert_array_equal(metrics["loss"][4:6], trained[1]["loss"][4:6])
     assert one.engine.train._cache_size() == 1
 
@@ -85,10 +86,7 @@ def test_nothing_is_sent_to_the_host_within_a_call(one):
 def test_eight_devices_train_as_one_does(one, eight, trained):
     state, metrics = eight.train(6)
     np.testing.assert_allclose(metrics["loss"], trained[1]["loss"], rtol=1e-4)
-    for a, b in zip(
-        jax.tree.leaves(state.batch_stats), jax.tree.leaves(trained[0].batch_stats), strict=True
-    ):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    chex.assert_trees_all_close(state.batch_stats, trained[0].batch_stats, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -99,7 +97,7 @@ def test_seeds_on_one_device_share_its_kernels_to_float_tolerance(one, trained):
     state = two.stack(jax.tree.map(np.asarray, trained[0]), second)
     state, metrics = two.train(state, one.arrays, np.array([0, 1], np.uint32), np.int32(3))
     first, second = jax.device_get(two.unstack(state))
-    jax.tree.map(np.testing.assert_array_equal, first, trained[0])
+    chex.assert_trees_all_equal(first, trained[0], strict=True)
     assert not metrics["loss"][0].any()
     assert second.step == 3
     alone = one.engine.stack(one.engine.init(np.uint32(1)))

@@ -1,6 +1,6 @@
 """What a recipe of today adds: mixed batches, smoothed labels, an average of the weights."""
 
-import jax
+import chex
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_the_average_is_what_is_evaluated_and_loaded(finished):
     workdir, summary = finished
     state = state_of(workdir)
     variables = rir_jax.load(workdir)[1]
-    jax.tree.map(np.testing.assert_array_equal, variables, state.average)
+    chex.assert_trees_all_equal(variables, state.average, strict=True)
     assert not np.array_equal(
         variables["params"]["stem_conv"]["kernel"], state.params["stem_conv"]["kernel"]
     )
