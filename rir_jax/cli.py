@@ -1,4 +1,4 @@
-"""What the command lines share: parsing that answers a mistake with one line, and exit codes."""
+"""What all commands share: flags, one line for each mistake, and exit codes."""
 
 import codecs
 import io
@@ -34,7 +34,7 @@ def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
     try:
         _start(main, values)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as of `--help | head`
+    except BrokenPipeError:  # the reader has closed the pipe, as in `--help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
 
@@ -54,7 +54,7 @@ def _start(main, values):
     except RunError as error:
         _fail(error, 1)
     except Interrupted:
-        sys.exit(130)  # all processes have come to the checkpoint: the end is an orderly one
+        sys.exit(130)  # at a checkpoint in all processes, so an orderly end
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BaseException:
@@ -65,7 +65,7 @@ def _start(main, values):
 
 
 def _print_every_name():
-    """Shows what a terminal cannot as escapes: names of files and classes hold any character."""
+    """Prints characters that the terminal lacks as escapes: names may hold any character."""
     codecs.register_error("rir_jax", _byte_or_escape)
     instead = {"strict": "backslashreplace", "surrogateescape": "rir_jax"}
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in instead:
@@ -92,7 +92,7 @@ def _log_ours_only():
 
 
 def _hush_orbax():
-    """Leaves a failed write to the one who waits for it: orbax's threads print it as well."""
+    """Keeps orbax's threads from printing failed writes, which are also raised."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     of_threads, unraisable = threading.excepthook, sys.unraisablehook
 
@@ -214,7 +214,7 @@ def _without_fields(argv):
 def _fail(message, code):
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
     if _is_one_of_several():
-        os._exit(code)  # an orderly exit waits for the others, who may wait for this one
+        os._exit(code)  # an orderly exit would wait for processes that wait for this one
     sys.exit(code)
 
 
@@ -239,7 +239,7 @@ def no_arguments(arguments: list[str]) -> None:
 
 
 def one_of(*holders: flags.FlagHolder | flags.Flag) -> None:
-    """Refuses all but exactly one of some flags, of which one says what a command works on.
+    """Checks that exactly one of several flags was given.
 
     Raises:
       InputError: none was given, or several.

@@ -2,15 +2,15 @@
 
 
 class InputError(ValueError):
-    """Something the user gave is not allowed: a field, a file, a folder. Exit code 2.
+    """A field, file or folder that the user gave is not allowed. Exit code 2.
 
     The message names what was given, the value, and what is allowed.
     """
 
 
 class RunError(RuntimeError):
-    """A run that was well asked for could not go on: diverged, disk full, ... Exit code 1."""
+    """A run with allowed inputs could not go on: it diverged, a disk is full, ... Exit code 1."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C ended a run at a checkpoint, which the log tells of. Exit code 130."""
+    """Ctrl-C ended a run at a checkpoint. Exit code 130."""

@@ -1,4 +1,4 @@
-"""The random numbers of runs: the same whatever generator JAX is told to use otherwise."""
+"""The random numbers of runs, which do not depend on JAX's default generator."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ _FLAG = "jax_threefry_partitionable"
 def key(seed: Any) -> jax.Array:
     """The key of a seed, for JAX's own generator, Threefry. Traceable.
 
-    Threefry draws the same numbers on every device and however arrays are split. Others, that
-    ``jax_default_prng_impl`` may name, are not asked to.
+    Threefry draws the same numbers on every device and however arrays are split, which other
+    generators (``jax_default_prng_impl``) do not promise.
     """
     return jax.random.key(seed, impl="threefry2x32")
 
 
 def signature() -> dict[str, Any]:
-    """What tells whether the numbers of a run go on as they began: some of them, and their source.
+    """Some numbers and their source, which show whether a run goes on with the same generator.
 
     Examples:
       >>> signature()["numbers"]

@@ -1,4 +1,4 @@
-"""What people look at: pictures of runs, and analyses of trained networks."""
+"""Analyses of networks: their layers and costs, and how they use their streams."""
 
 from rir_jax.analysis.ablation import ablate, filter_norms, stream_norms
 from rir_jax.analysis.layers import Layer, layers_of

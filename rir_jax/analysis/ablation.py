@@ -44,7 +44,7 @@ def ablate(
       variables: of the trained network.
       images: ``[N, H, W, C]``, as the network takes them.
       labels: int ``[N]``.
-      batch_size: images a call; the result does not depend on it.
+      batch_size: images at once; the result does not depend on it.
 
     Returns:
       "none", the accuracy of the whole network (0 to 1); "blocks", for each block's name the
@@ -91,9 +91,9 @@ def stream_norms(
     Args:
       model: a network of two streams.
       variables: of the network.
-      images: ``[N, H, W, C]``, as the network takes them; all in one call.
-      train: normalize by the statistics of these images, as in training. Before it, there are
-        no others: the running ones are still those of nothing.
+      images: ``[N, H, W, C]``, as the network takes them; one batch.
+      train: normalize by the statistics of these images, as in training. Use this before
+        training, when running statistics still have their initial values.
 
     Returns:
       For each block's name, the figures of its "residual" and "transient" stream.

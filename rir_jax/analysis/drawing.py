@@ -15,7 +15,7 @@ from rir_jax.models.network import Network
 _RESIDUAL, _TRANSIENT, _CROSSING, _OUTER = "#0072B2", "#D55E00", "#999999", "#009E73"
 _INK, _BLOCK = "#333333", "#f3f4f6"
 _COLUMN, _LEFT, _ARCS, _LANES, _GAP = 138, 40, 74, 74, 66
-_NARROWEST = 480  # room for stem and head; text is still to be read on a phone
+_NARROWEST = 480  # room for stem and head; text stays readable on a phone
 _ENDS = 52  # height of the row of the stem, and of that of the head
 _SUM, _NORM, _NORM_SUM, _RELU, _RELU_SUM = 54, 75, 94, 113, 129  # within a column
 
@@ -55,10 +55,10 @@ class _Drawing:
         self.lanes = ("r", "t") if two else ("x",)
         self.colors = {"r": _RESIDUAL, "t": _TRANSIENT, "x": _INK}
         self.row_height = _ARCS + (_LANES if two else 0) + _GAP
-
-    def svg(self) -> str:
         columns = max(self.model.blocks) * self.model.layers_per_block
         self.width = max(_NARROWEST, _LEFT * 2 + columns * _COLUMN)
+
+    def svg(self) -> str:
         parameters = sum(layer.parameters for layer in self.layers)
         macs = sum(layer.macs for layer in self.layers)
         heading = f"{len(self.layers)} layers, {parameters:,} parameters, {macs:,} MACs an image"
@@ -104,11 +104,11 @@ class _Drawing:
         return x - 25
 
     def _lane_heights(self, y):
-        """Of each stream in the row that starts at ``y``."""
+        """The height of each stream in the row that starts at ``y``."""
         return {lane: y + _ARCS + i * _LANES for i, lane in enumerate(self.lanes)}
 
     def _join(self, x_from, y_from, y_row, x_to, y_to):
-        """Each stream from the end of a row, above the next row, which starts at y_row, into it.
+        """Leads each stream from the end of a row into the next row, which starts at ``y_row``.
 
         The outer stream on the right is the inner one on the left: they do not cross.
         """

@@ -1,4 +1,4 @@
-"""Devices: the mesh, and what lies where on it."""
+"""The mesh of devices, and where arrays lie on it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,8 +23,8 @@ def create_mesh(
       data: devices of a group; as many as divide the batch when None (500 images on eight devices
         run on five).
       devices: to choose from; all of them when None.
-      num_seeds: trained at once. Each has its own group, or where there are too few devices, as
-        few as can be share one.
+      num_seeds: trained at once. Each has its own group; with too few devices, as few seeds as
+        possible share a group.
 
     Raises:
       InputError: more devices than there are, or a number that does not divide the batch.
@@ -54,9 +54,9 @@ def create_mesh(
 def seeds_at_once(
     num_seeds: int, batch_size: int, data: int | None = None, num_devices: int | None = None
 ) -> int:
-    """How many seeds to train at once, unless told: one a group of devices, in even lots.
+    """How many seeds to train at once by default: one a group of devices, in even lots.
 
-    Seeds that share a device gain nothing from it: see docs/performance.md.
+    Seeds that share a device are no faster than one after another: see docs/performance.md.
 
     Args:
       num_seeds: in all.
@@ -79,17 +79,17 @@ def seeds_at_once(
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of what every device has whole."""
+    """The sharding of arrays that every device has whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """Host arrays, the same in every process, to arrays that every device of the mesh has."""
+    """Puts host arrays, the same in every process, whole on every device of the mesh."""
     sharding = replicated(mesh)
 
     def put(array):
         array = np.asarray(array)
         return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
-    with jax.transfer_guard_host_to_device("allow"):  # it is asked for here, and no oversight
+    with jax.transfer_guard_host_to_device("allow"):  # on purpose
         return jax.tree.map(put, tree)

@@ -1,4 +1,4 @@
-"""Several processes that train one network: how they find each other, and agree.
+"""Several processes that train one network: how they find each other and agree.
 
 Nothing here happens unless it is asked for, so that a run in one process never depends on it.
 `docs/multi_process.md` shows the commands for Cloud TPU, Slurm and a machine with several GPUs.
@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rir_jax.errors import InputError, RunError
 
 HEARTBEAT_SECONDS = 30
-"""A process that is silent for this long is given up, and the others stop with an error."""
+"""A process that is silent for this long counts as lost, and the others stop with an error."""
 
 
 def start(
@@ -89,7 +89,7 @@ def _check(given):
 
 
 def check_joined() -> None:
-    """Checks that this process does not share its accelerators' program with strangers.
+    """Checks that several processes on one accelerator system were joined into one run.
 
     Raises:
       InputError: the devices belong to several processes that were not started as one run.
@@ -140,10 +140,10 @@ def agree_all(fact: bool) -> bool:
 
 
 def agree_equal(number: int, what: str) -> None:
-    """Checks that all processes have found the same. Waits for them.
+    """Checks that a number is the same in all processes. Waits for them.
 
     Raises:
-      RunError: they have not, with ``what`` it is.
+      RunError: it is not; names ``what`` the number is of.
     """
     found = gather(number)
     if len(set(found)) > 1:

@@ -2,8 +2,8 @@
 
 A training call is one XLA program that loops over steps on the device: draw the batch, augment
 it, step, keep the metrics. How many steps it takes is an argument, so one compiled program
-serves them all, and how a run is cut into calls changes no bit of its result. The host waits for
-nothing but the metrics, and for those a call late.
+serves them all, and how a run is cut into calls changes no bit of its result. The host waits only
+for the metrics, and for those a call late.
 
 Several seeds at once are the same program on several groups of devices (`Engine.num_seeds`).
 """
@@ -87,7 +87,7 @@ class Engine:
         )
 
     def abstract_state(self) -> TrainState:
-        """Shapes, types and shardings of a state of one seed, without one."""
+        """Shapes, types and shardings of a state of one seed, without making one."""
         return abstract_train_state(
             self.model,
             self.optimizer,
@@ -98,12 +98,12 @@ class Engine:
 
     @property
     def _by_seed(self):
-        """The sharding of what each seed has its own of."""
+        """The sharding of arrays that are stacked over seeds."""
         return NamedSharding(self.mesh, PartitionSpec("seed"))
 
     @cached_property
     def stack(self):
-        """``(*states) -> state``: of ``num_seeds`` states of one seed each, what `train` takes."""
+        """``(*states) -> state``: ``num_seeds`` states of one seed each to the state of `train`."""
 
         def stack(*states):
             return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
@@ -120,7 +120,7 @@ class Engine:
         return jax.jit(unstack, out_shardings=replicated(self.mesh))
 
     def _of_each_seed(self, program):
-        """``program(own, shared)`` of one seed, as the program of all; ``own`` is stacked."""
+        """``program(own, shared)`` of one seed as a program for all, with ``own`` stacked."""
 
         def of_group(own, shared):
             if jax.tree.leaves(own)[0].shape[0] > 1:

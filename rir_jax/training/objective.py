@@ -1,4 +1,4 @@
-"""What is minimized, and by what: cross-entropy, the L2 penalty on W, SGD with drops.
+"""The objective and its optimizer: cross-entropy, the L2 penalty on W, SGD with schedules.
 
 The objective is ``cross_entropy + (weight_decay / 2) * sum(W ** 2)`` over the stored kernels of
 convolutions and dense layers. A generalized layer stores W without the partial identity, so this
@@ -17,16 +17,16 @@ import optax
 from rir_jax.models.network import part_of
 
 KERNELS = ("kernel", "projection")
-"""Names of the parameters that the penalty is on: not biases, not batch norm."""
+"""Names of the penalized parameters: not biases, not batch norm."""
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
-    """Of each example, ``[N]``, from logits ``[N, classes]`` and labels.
+    """The loss of each example, ``[N]``, from logits ``[N, classes]`` and labels.
 
     Args:
       logits: ``[N, classes]``.
       labels: int ``[N]``, or probabilities ``[N, classes]``.
-      smoothing: the part of the probability that is spread over all classes.
+      smoothing: part of the probability that is spread over all classes.
 
     Examples:
       >>> logits = jnp.array([[2.0, 0.0]])
@@ -99,7 +99,7 @@ def cosine_schedule(
 
 
 def _library(step):
-    """A step on the host has its rate computed there, without a word to the devices."""
+    """NumPy for a step on the host, whose rate is then computed there, without the devices."""
     return jnp if isinstance(step, jax.Array) else np
 
 
@@ -117,8 +117,8 @@ def sgd(
       schedule: step to learning rate.
       momentum: of the gradients.
       weight_decay: of the penalty.
-      shortcuts: to leave the identity in the penalty, as one should not: from the parameters to a
-        tree of what is added to each on application (see `rir_jax.models.network.shortcuts`).
+      shortcuts: ablation only: returns the identity added to each parameter, so that it is decayed
+        too (see `rir_jax.models.network.shortcuts`).
       nesterov: whether the momentum looks ahead.
       frozen: parts of the network ("stem", "stage1", ...) that are neither trained nor decayed.
     """

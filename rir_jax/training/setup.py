@@ -1,4 +1,4 @@
-"""From a config to the things of a run: data, network, optimizer, programs. Writes nothing."""
+"""From a config to the parts of a run: data, network, optimizer, programs. Writes nothing."""
 
 import dataclasses
 import os
@@ -28,7 +28,7 @@ from rir_jax.training.step import TrainState
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What a run is made of.
+    """The parts of a run.
 
     Attributes:
       config: validated.
@@ -37,7 +37,7 @@ class Setup:
       schedule: step to learning rate.
       on_record: called with each record of the metrics.
       start: trained weights and statistics to start from, by name ("params/stem_conv/kernel", ...);
-        what is not among them starts anew.
+        entries that are not among them start anew.
     """
 
     config: ml_collections.ConfigDict
@@ -60,7 +60,7 @@ class Setup:
         """The state of a seed that training begins with, on every device of the mesh.
 
         Raises:
-          InputError: it is to start from trained weights, and there are none.
+          InputError: the config names trained weights, and they could not be read.
         """
         state, init = self.engine.init(seed), self.config.init
         if self.start is None:
@@ -201,17 +201,17 @@ def check_fits(config: ml_collections.ConfigDict, num_images: int, image_shape) 
 
 
 def memory_of(device: jax.Device) -> int:
-    """Bytes that programs can have on a device; of the CPU, all that the machine has."""
+    """Bytes that programs can use on a device; for a CPU, the machine's memory."""
     stats = device.memory_stats() or {}
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return stats.get("bytes_limit", physical)
 
 
 def check_memory(config: ml_collections.ConfigDict, image_shape, num_devices, memory: int) -> None:
-    """Refuses what cannot fit, before a device is asked for it and the process is killed.
+    """Refuses a run that cannot fit into memory, before the process is killed for it.
 
-    It counts what is certain to be there together: weights, momentum, gradients and average, and
-    for the backward pass the output of every layer. What passes may still be too large.
+    It counts what must be in memory at once: weights, momentum, gradients and average, and for the
+    backward pass the output of every layer. A run that passes may still be too large.
 
     Args:
       config: validated.

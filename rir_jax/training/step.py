@@ -15,14 +15,14 @@ from rir_jax.training.objective import cross_entropy
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """All that a run is, besides its config and its data.
+    """The state of a run, besides its config and its data.
 
     Attributes:
       step: int32, steps taken; with the seed it fixes the next batch.
       params: the network's parameters.
       batch_stats: running statistics of its batch norms.
-      opt_state: the optimizer's.
-      average: of the variables over steps, if one is kept.
+      opt_state: the optimizer's state.
+      average: moving average of the variables over steps, if one is kept.
     """
 
     step: jax.Array
@@ -33,12 +33,12 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What is trained."""
+        """The trained variables."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
     @property
     def result(self) -> dict[str, Any]:
-        """What is evaluated and used: the average of the variables, if one is kept."""
+        """The variables to evaluate and use: their average, if one is kept."""
         return self.variables if self.average is None else self.average
 
 
@@ -77,7 +77,7 @@ def create_train_state(
 def abstract_train_state(
     model, optimizer, image_shape, sharding, averaged: bool = False
 ) -> TrainState:
-    """Shapes and types of a state, all of it under one sharding, without making one."""
+    """Shapes and types of a state under one sharding, without making one."""
     create = partial(create_train_state, model, optimizer, 0, image_shape, averaged)
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), jax.eval_shape(create)
