@@ -42,7 +42,7 @@ def export(
       platforms: of "cpu", "cuda", "tpu" (and "rocm"), those that it shall run on.
 
     Returns:
-      A function from uint8 images ``[N, H, W, C]``, for every N, to float32 logits; `.call` it,
+      A function from uint8 images ``[N, H, W, C]``, for every N from 0 on, to float32 logits; `.call` it,
       or `.serialize` it.
 
     Raises:
@@ -68,7 +68,8 @@ def export(
     def logits(images):
         return plain.apply(weights, info.preprocess(images))
 
-    (batch_size,) = jax.export.symbolic_shape("N")
+    # A symbol stands for 1 or more: this way, 0 images are a batch too.
+    (batch_size,) = jax.export.symbolic_shape("N - 1")
     images = jax.ShapeDtypeStruct((batch_size, *info.image_shape), jnp.uint8)
     return jax.export.export(jax.jit(logits), platforms=tuple(platforms))(images)
 

@@ -79,11 +79,10 @@ def test_it_runs_where_only_jax_and_flatbuffers_are_installed(served, bare_pytho
 def test_one_file_for_three_platforms_and_any_batch_size(file):
     function, described = exported.read(file)
     assert function.platforms == ("cpu", "cuda", "tpu")
-    assert [str(size) for size in function.in_avals[0].shape] == ["N", "8", "8", "1"]
     assert function.in_avals[0].dtype == np.uint8
     assert function.out_avals[0].dtype == np.float32
     assert described["class_names"] == tuple(str(digit) for digit in range(10))
-    for size in (1, 5, 17):
+    for size in (0, 1, 5, 17):
         assert function.call(np.zeros((size, 8, 8, 1), np.uint8)).shape == (size, 10)
 
 
