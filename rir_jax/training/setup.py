@@ -182,9 +182,12 @@ def check_fits(config: ml_collections.ConfigDict, num_images: int, image_shape) 
         steps than can be counted.
     """
     if config.train.batch_size > num_images:
+        names = ("num_train", "validation_fraction")
+        parts = [f"dataset.{name} {config.dataset[name]}" for name in names if config.dataset[name]]
+        left = f" with {' and '.join(parts)}" if parts else ""
         raise InputError(
             f"train.batch_size is {config.train.batch_size}; allowed: up to {num_images}, the "
-            f"training images of {config.dataset.name!r}"
+            f"training images of {config.dataset.name!r}{left}"
         )
     side = min(image_shape[:2])
     if config.augment.crop_padding > side:

@@ -59,6 +59,11 @@ def test_seeds_beyond_the_last():
 
 FITS = {
     "a batch larger than the set": ({"train__batch_size": 1443}, "train.batch_size is 1443; allow"),
+    "a batch larger than what is left of the set": (
+        {"dataset__num_train": 1},
+        "train.batch_size is 64; allowed: up to 1, the training images of 'digits' with "
+        "dataset.num_train 1",
+    ),
     "a batch not divisible by devices": (
         {"train__batch_size": 65, "mesh__data": 2},
         "train.batch_size is 65; allowed: a multiple of mesh.data, 2",
