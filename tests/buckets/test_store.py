@@ -1,6 +1,7 @@
 """What takes the part of folders and renames; uploads beside the loop; a store that fails."""
 
 import os
+import re
 import threading
 import time
 
@@ -159,3 +160,23 @@ def test_a_store_that_is_gone_for_30_seconds_costs_nothing(store, tmp_path):
     assert process.returncode == 0, said
     assert "Traceback" not in said
     assert harness.differences(tmp_path / "alone", "gs://runs/outage") == []
+
+
+def test_a_store_that_is_gone_for_good_ends_the_run_in_a_line_and_nothing_is_lost(store, tmp_path):
+    alone, workdir = tmp_path / "alone", "gs://runs/gone"
+    said = harness.output(harness.start(alone, train__epochs=8))
+    assert "Traceback" not in said
+    process = harness.start(workdir, train__epochs=8)
+    assert harness.wait_until(lambda: len(harness.steps_of(workdir)) > 1, process)
+    saved = harness.steps_of(workdir)
+    store.wire.cut = True
+    said = harness.output(process)  # for as long as it tries again
+    assert process.returncode == 1, said
+    *_, last = said.strip().splitlines()
+    assert re.match(r"error: gs://runs/gone.*could not be written: .*run the same comm", last), said
+    assert "Traceback" not in said
+    store.wire.cut = False
+    assert set(saved) & set(harness.steps_of(workdir))
+    said = harness.output(harness.start(workdir, train__epochs=8))
+    assert "test accuracy" in said
+    assert harness.differences(alone, workdir) == []
