@@ -42,8 +42,8 @@ def export(
       platforms: of "cpu", "cuda", "tpu" (and "rocm"), those that it shall run on.
 
     Returns:
-      A function from uint8 images ``[N, H, W, C]``, for every N from 0 on, to float32 logits; `.call` it,
-      or `.serialize` it.
+      A function from uint8 images ``[N, H, W, C]``, for every N from 0 on, to float32 logits;
+      `.call` it, or `.serialize` it.
 
     Raises:
       InputError: an unknown platform.
