@@ -25,7 +25,7 @@ test-slow: .venv/test
 test-all: test test-slow
 
 test-long: .venv/docs
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m 'long and not buckets'
 
 # Every code block of the README and the site, the notebook, and what needs an environment of its own.
 test-docs: .venv/docs
@@ -49,9 +49,10 @@ test-reliability: .venv/test
 test-full-disk: .venv/test
 	$(BIN)/python -m pytest -m long tests/reliability/test_small_disk.py
 
-# Against an object store's server on this machine, kill -9 included.
+# Against an object store's server on this machine, kill -9 included. A store that stays away for good
+# takes minutes of waiting: pytest -m 'buckets and long' tests/buckets.
 test-buckets: .venv/buckets
-	$(BIN)/python -m pytest -m buckets tests/buckets
+	$(BIN)/python -m pytest -m 'buckets and not long' tests/buckets
 
 # What a GPU or TPU would do: programs compiled for them, with no such device at hand.
 aot: .venv/aot/installed

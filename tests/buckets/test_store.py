@@ -162,6 +162,7 @@ def test_a_store_that_is_gone_for_30_seconds_costs_nothing(store, tmp_path):
     assert harness.differences(tmp_path / "alone", "gs://runs/outage") == []
 
 
+@pytest.mark.long
 def test_a_store_that_is_gone_for_good_ends_the_run_in_a_line_and_nothing_is_lost(store, tmp_path):
     alone, workdir = tmp_path / "alone", "gs://runs/gone"
     said = harness.output(harness.start(alone, train__epochs=8))
