@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import functools
 import importlib.metadata
 import importlib.util
 import pathlib
@@ -40,9 +41,9 @@ def _imported():
     return found - set(sys.stdlib_module_names) - {"rir_jax"}
 
 
-def _distributions(package):
-    names = importlib.metadata.packages_distributions()[package]
-    return {name.replace("_", "-").lower() for name in names}
+@functools.cache
+def _distributions():
+    return importlib.metadata.packages_distributions()
 
 
 def test_the_core_has_nothing_that_only_training_needs():
@@ -59,7 +60,7 @@ def test_what_is_imported_is_of_the_core_or_of_the_extra_that_is_named(package):
     if importlib.util.find_spec(package) is None:
         assert package.lower() in wanted
     else:
-        assert _distributions(package) & wanted
+        assert wanted & {name.replace("_", "-").lower() for name in _distributions()[package]}
 
 
 @pytest.mark.parametrize("package", ["matplotlib", "sklearn", "tensorflow_datasets", "gcsfs"])

@@ -32,6 +32,7 @@ def test_targets_have_the_share_that_their_images_show(batches, kind):
     assert 0.1 < targets[:, 0, 1].std() < 0.5  # the share differs from batch to batch
 
 
+@pytest.mark.slow
 def test_mixup_is_the_same_everywhere_and_cutmix_one_rectangle(batches):
     images, _ = batches["mixup"]
     np.testing.assert_array_equal(images.max((2, 3, 4)), images.min((2, 3, 4)))

@@ -114,6 +114,7 @@ def test_of_networks_for_parameters_and_images(name, fields, train):
     _check(loss, {"params": variables["params"], "images": images})
 
 
+@pytest.mark.slow
 def test_of_folded_networks():
     model = rir_jax.create_model("rir32", **SMALL, **FLOAT64)
     images = _images(3, 6, 5, 2)

@@ -129,6 +129,7 @@ def of_ones_own(make):
     return Layer
 
 
+@pytest.mark.slow
 @KINDS
 def test_remat_changes_nothing(kind):
     make, x = layer_of(kind)
@@ -148,6 +149,7 @@ def nth(stacked, number):
     return jax.tree.map(lambda leaf: leaf[number], stacked)
 
 
+@pytest.mark.slow
 @KINDS
 def test_scan_over_layers_is_the_loop(kind):
     make, x = layer_of(kind)
@@ -184,6 +186,7 @@ def test_scan_over_layers_is_the_loop(kind):
         assert distance(b, a) < 1e-5
 
 
+@pytest.mark.slow
 @KINDS
 def test_vmap_makes_an_ensemble(kind):
     make, x = layer_of(kind)
@@ -202,6 +205,7 @@ def test_vmap_makes_an_ensemble(kind):
     assert distance(together[0], together[1]) > 0.1
 
 
+@pytest.mark.slow
 @KINDS
 def test_a_scope_can_be_shared(kind):
     make, x = layer_of(kind)

@@ -31,6 +31,7 @@ def test_logits_are_computed_from_the_features(network):
     np.testing.assert_allclose(plain.apply(folded, images, method="features"), features, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_stages_by_name(network):
     model, variables, images = network
     outputs = model.apply(variables, images, method="stages")

@@ -36,6 +36,7 @@ def test_outputs_statistics_and_derivatives_are_those_of_flax(running):
     assert distance(results(ours), results(flax)) < 1e-12
 
 
+@pytest.mark.slow
 def test_large_means_cost_no_digits_of_bfloat16():
     """``x * scale + shift`` is the difference of two large numbers, as ``x - mean`` is: in float32.
 

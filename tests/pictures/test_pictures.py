@@ -40,6 +40,7 @@ def test_rows_of_the_confusion_matrix_are_the_true_classes():
     assert matrix.tolist() == [[1, 1, 0], [0, 1, 1], [0, 0, 1]]
 
 
+@pytest.mark.slow
 def test_the_matrix_is_drawn_with_and_without_numbers():
     few = _pixels(draw_confusion(confusion_matrix(LABELS, LABELS, 3), NAMES, "few"))
     empty = _pixels(draw_confusion(np.zeros((3, 3), int), NAMES, "few"))
@@ -150,6 +151,7 @@ def _events(folder):
             position += 16 + length
 
 
+@pytest.mark.slow
 def test_tensorboard_has_config_scalars_and_example_images(workdir):
     found = {}
     for event in _events(workdir / "tensorboard"):
@@ -164,6 +166,7 @@ def test_tensorboard_has_config_scalars_and_example_images(workdir):
     assert picture.size == (8 * 72, 2 * 72)
 
 
+@pytest.mark.slow
 def test_tensorboard_sorts_runs_and_shows_both_splits_in_one_chart(workdir):
     metadata = {
         value.tag: value

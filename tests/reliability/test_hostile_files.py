@@ -22,6 +22,7 @@ from tools.harness import state_of
 
 # What orbax could not read, it complains of to the interpreter when that tidies up.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.usefixtures("tidy"),
 ]

@@ -15,6 +15,8 @@ from rir_jax.runs.workdir import Workdir
 from rir_jax.trained.evaluation import evaluate
 from tests.training.tiny import tiny_config
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def digits():
@@ -57,7 +59,6 @@ def test_the_callback_gets_every_record_with_its_seed(finished):
     assert {record["split"] for record in records} == {"train", "test"}
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_goes_on_with_the_same_arrays(finished, digits, tmp_path, monkeypatch):
     whole, _, expected = finished
     records = []
@@ -112,7 +113,6 @@ def test_a_run_by_name_takes_no_arrays(digits, tmp_path, monkeypatch):
         rir_jax.train_and_evaluate(tiny_config(), tmp_path, dataset=digits)
 
 
-@pytest.mark.slow
 def test_runs_from_before_the_fields_are_gone_on_with(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         stop_when_asked_again(patch, 2)
@@ -131,7 +131,6 @@ def test_evaluate_takes_the_same_arrays_or_refuses(finished, digits):
             evaluate(workdir, dataset=other)
 
 
-@pytest.mark.slow
 def test_parts_of_arrays(digits, tmp_path):
     config = tiny_config(dataset__num_train=400, dataset__validation_fraction=0.25, train__epochs=1)
     summary = rir_jax.train_and_evaluate(config, tmp_path, dataset=digits)

@@ -67,6 +67,7 @@ def flat(variables):
     return flatten_dict(jax.device_get(variables), sep="/")
 
 
+@pytest.mark.slow
 def test_run_folder_and_name_are_the_same_source(finished, weights, source, monkeypatch):
     monkeypatch.setattr(pretrained, "FOLDER", weights.parent)
     for name in (finished, "digits"):
@@ -137,6 +138,7 @@ def test_training_begins_with_what_was_taken_over(source, weights, three):
     jax.block_until_ready(jax.jit(lambda state: state, donate_argnums=0)(stacked))
 
 
+@pytest.mark.slow
 def test_frozen_parts_stay_to_the_bit_and_the_others_learn(tuned, source):
     workdir, _ = tuned
     losses = [r["loss"] for r in read_metrics(Workdir(workdir)) if r["split"] == "train"]
@@ -150,6 +152,7 @@ def test_frozen_parts_stay_to_the_bit_and_the_others_learn(tuned, source):
             assert np.abs(value - source.variables[name]).max() > 1e-6, name
 
 
+@pytest.mark.slow
 def test_the_run_says_what_it_took_and_of_which_weights_it_is(weights, three, tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="rir_jax"):
         tune(config_of(weights, train__epochs=1), tmp_path, three)
@@ -204,6 +207,7 @@ def test_weights_that_are_gone_cannot_be_started_from(weights, three, tmp_path, 
         tune(config, tmp_path / "run", three)
 
 
+@pytest.mark.slow
 def test_other_weights_are_refused(tuned, weights, three, tmp_path):
     model, variables, info = rir_jax.from_pretrained(weights)
     other = tmp_path / "other"
@@ -273,6 +277,7 @@ def test_mistakes_get_one_line(command, weights, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_no_source(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         stop_after(patch, 2)

@@ -9,6 +9,8 @@ from rir_jax.training import engine as engines
 from rir_jax.training import setup as setups
 from tests.training.tiny import tiny_config
 
+pytestmark = pytest.mark.slow
+
 SEEDS = np.array([0], np.uint32)
 SWITCHES = {
     "rank promotion raises": lambda: jax.numpy_rank_promotion("raise"),
@@ -52,9 +54,7 @@ def _results(fields):
     return jax.device_get((metrics, state, evaluated))
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(PAPER, marks=pytest.mark.slow, id="paper"), MODERN]
-)
+@pytest.fixture(scope="module", params=[PAPER, MODERN], ids=["paper", "modern"])
 def usual(request):
     with jax.numpy_rank_promotion("allow"):
         return request.param, _results(request.param)
