@@ -29,7 +29,7 @@ test-long: .venv/docs
 
 # Every code block of the README and the site, the notebook, and what needs an environment of its own.
 test-docs: .venv/docs
-	$(BIN)/python -m pytest -m long tests/docs tests/trained
+	$(BIN)/python -m pytest -n 2 -m long tests/docs tests/trained
 
 # Every page of the site in Chromium, at the width of a desk and of a phone. It has to be installed:
 # on Debian and Ubuntu by `apt-get install chromium`, elsewhere by `.venv/bin/playwright install chromium`.
