@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import difflib
 import math
 import re
 import reprlib
@@ -349,13 +350,13 @@ def _field(path):
 
 
 def _suggest(path):
-    """A hint at the field that is meant: by its name without a group, another name, or letters."""
+    """A hint at the fields that may be meant: by name without a group, another name, or letters."""
     name = path.rpartition(".")[2].lower()
     meant = [field for field in FIELDS if name == field.rpartition(".")[2]]
     meant += [field for field, others in ALSO_CALLED.items() if name in others]
-    if len(meant) == 1:
-        return f"did you mean {meant[0]!r}? allowed: the fields that train --help lists"
-    return zoo.suggest(path, FIELDS)
+    meant = meant or difflib.get_close_matches(path, FIELDS, n=1)
+    hint = f"did you mean {' or '.join(map(repr, meant))}? " if meant else ""
+    return f"{hint}allowed: the fields that train --help lists"
 
 
 def check(path: str, value: Any) -> None:

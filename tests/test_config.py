@@ -142,6 +142,15 @@ def test_an_unknown_field_is_taken_for_what_is_meant(given, meant):
         config_fields.parse_text(given, "1")
 
 
+def test_a_name_that_two_fields_have_is_taken_for_either():
+    with pytest.raises(InputError) as error:
+        config_fields.parse_text("batch_size", "128")
+    assert str(error.value) == (
+        "config field 'batch_size' is unknown; did you mean 'train.batch_size' or "
+        "'eval.batch_size'? allowed: the fields that train --help lists"
+    )
+
+
 def test_another_name_of_a_field_is_of_one_field_and_no_field_itself():
     names = [name for others in config_fields.ALSO_CALLED.values() for name in others]
     assert len(set(names)) == len(names)
