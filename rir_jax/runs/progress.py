@@ -26,6 +26,9 @@ _SHORTEST = 1.0  # seconds between lines
 class Progress:
     """Shows the steps done, and the time left at this session's pace.
 
+    The first call of the training program compiles it, which tells nothing of the pace: the time
+    left is known from the second on.
+
     Args:
       description: of the run, such as "rir32 on digits".
       later: as in `Place`.
@@ -39,17 +42,28 @@ class Progress:
         self._description, self._later = description, later
         self._total, self._per_epoch = total, steps_per_epoch
         self._every, self._said, self._start = every, time.monotonic(), time.monotonic()
-        self._initial = self._step = initial
+        self._step = initial
+        self._compiled = None  # when the first update came, and its step
         self._said_step = -1
         self._notes = {}
         self._bar = None
         if sys.stderr.isatty():
             import tqdm
 
-            layout = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]"
+            layout = "{desc} {percentage:3.0f}%|{bar}| [{elapsed} gone{postfix}]"
             self._bar = tqdm.tqdm(
                 total=total, initial=initial, dynamic_ncols=True, bar_format=layout
             )
+
+    def compiling(self) -> None:
+        """Says that the program is being compiled, before the first `update`."""
+        what = (
+            f"{self._description}: compiling the training program, which may take a minute or two"
+        )
+        if self._bar is not None:
+            self._bar.set_description_str(what)
+        else:
+            _print(what)
 
     def update(self, step: int, ended: bool = False, **notes: str) -> None:
         """Shows ``step`` and notes (``loss="0.12"``), which stay until they are replaced.
@@ -57,12 +71,14 @@ class Progress:
         ``ended``: whether this is the last update of an epoch.
         """
         self._notes.update(notes)
+        done, self._step = step - self._step, step
+        self._compiled = self._compiled or (time.monotonic(), step)
         if self._bar is not None:
-            self._bar.set_description_str(f"{self._description}, epoch {self._epochs(step)}")
-            later = {"then": _clock(self._seconds_later(step))} if self._later else {}
-            self._bar.set_postfix(self._notes | later, refresh=False)
-            self._bar.update(step - self._step)
-        self._step = step
+            self._bar.set_description_str(
+                f"{self._description}, epoch {self._epochs()}", refresh=False
+            )
+            self._bar.set_postfix_str((self._left() + self._noted())[2:], refresh=False)
+            self._bar.update(done)
         since = time.monotonic() - self._said
         if self._bar is None and (since >= self._every or (ended and since >= _SHORTEST)):
             self.say()
@@ -70,18 +86,11 @@ class Progress:
     def say(self) -> None:
         """Prints a plain line now."""
         self._said, self._said_step = time.monotonic(), self._step
-        spent = self._said - self._start
-        left = self._seconds_a_step(self._step) * (self._total - self._step)
-        later = self._seconds_later(self._step)
-        then = f", {_clock(left + later)} with what follows" if self._later else ""
-        notes = "".join(f", {name} {value}" for name, value in self._notes.items())
-        with contextlib.suppress(OSError):  # a closed stderr must not stop the run
-            print(
-                f"{self._description}: epoch {self._epochs(self._step)}, step {self._step} of "
-                f"{self._total}{notes} [{_clock(spent)} gone, {_clock(left)} to go{then}]",
-                file=sys.stderr,
-                flush=True,
-            )
+        gone = _clock(self._said - self._start)
+        _print(
+            f"{self._description}: epoch {self._epochs()}, step {self._step} of {self._total}"
+            f"{self._noted()} [{gone} gone{self._left()}]"
+        )
 
     def close(self) -> None:
         """Leaves the bar as it is, or prints a last line."""
@@ -90,15 +99,27 @@ class Progress:
         elif self._step != self._said_step:
             self.say()
 
-    def _seconds_a_step(self, step):
-        done = step - self._initial
-        return (time.monotonic() - self._start) / done if done else 0.0
+    def _left(self):
+        """Such as ", 4:05 to go"; "" as long as the pace is unknown."""
+        since, first = self._compiled or (0.0, self._step)
+        if self._step == first and self._step < self._total:
+            return ""
+        pace = (time.monotonic() - since) / max(1, self._step - first)
+        left = pace * (self._total - self._step)
+        later = pace * self._total * self._later
+        then = f", {_clock(left + later)} with what follows" if self._later else ""
+        return f", {_clock(left)} to go{then}"
 
-    def _seconds_later(self, step):
-        return self._later * self._total * self._seconds_a_step(step)
+    def _noted(self):
+        return "".join(f", {name} {value}" for name, value in self._notes.items())
 
-    def _epochs(self, step):
-        return f"{step / self._per_epoch:.1f} of {self._total // self._per_epoch}"
+    def _epochs(self):
+        return f"{self._step / self._per_epoch:.1f} of {self._total // self._per_epoch}"
+
+
+def _print(line):
+    with contextlib.suppress(OSError):  # a closed stderr must not stop the run
+        print(line, file=sys.stderr, flush=True)
 
 
 def _clock(seconds):

@@ -185,6 +185,8 @@ class Run:
 
     def _train_some(self, end):
         """Dispatches a training call and reads the results of the previous one."""
+        if not self._called:
+            self._progress.compiling()
         started, first = monotonic(), self._step
         left = min(end - first, self._per_epoch - first % self._per_epoch)
         self._step += self._pace.steps(left)
