@@ -13,7 +13,7 @@ import ml_collections
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import config_dict
 
-from rir_jax.config_fields import FIELDS, LARGEST, SMALLEST, brief, check
+from rir_jax.config_fields import FIELDS, LARGEST, SMALLEST, Group, brief, check
 from rir_jax.errors import InputError
 from rir_jax.models import zoo
 from rir_jax.models.fields import plain
@@ -57,7 +57,10 @@ def default_config() -> Config:
         path: config_dict.placeholder(field.type) if field.default is None else field.default
         for path, field in FIELDS.items()
     }
-    return Config(unflatten_dict(values, sep=".")).lock()
+    groups = unflatten_dict(values, sep=".")
+    return Config(
+        {name: Group(g) if isinstance(g, dict) else g for name, g in groups.items()}
+    ).lock()
 
 
 def drops(config: ml_collections.ConfigDict) -> list[int]:

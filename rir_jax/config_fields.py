@@ -9,6 +9,8 @@ import reprlib
 from collections.abc import Callable
 from typing import Any
 
+import ml_collections
+
 from rir_jax.errors import InputError
 from rir_jax.models import network, zoo
 
@@ -345,18 +347,45 @@ _PARSERS: dict[type, Callable[[str], Any]] = {
 
 def _field(path):
     if path not in FIELDS:
-        raise InputError(f"config field {path!r} is unknown; {_suggest(path)}")
+        raise InputError(_unknown(path))
     return FIELDS[path]
 
 
-def _suggest(path):
-    """A hint at the fields that may be meant: by name without a group, another name, or letters."""
-    name = path.rpartition(".")[2].lower()
-    meant = [field for field in FIELDS if name == field.rpartition(".")[2]]
-    meant += [field for field, others in ALSO_CALLED.items() if name in others]
-    meant = meant or difflib.get_close_matches(path, FIELDS, n=1)
+def _unknown(path):
+    meant = _meant(path)
     hint = f"did you mean {' or '.join(map(repr, meant))}? " if meant else ""
-    return f"{hint}allowed: the fields that train --help lists"
+    return f"config field {path!r} is unknown; {hint}allowed: the fields that train --help lists"
+
+
+def _meant(path):
+    """The fields that may be meant: by name without a group, another name, or letters."""
+    name = _last(path).lower()
+    meant = [field for field in FIELDS if name == _last(field)]
+    meant += [field for field, others in ALSO_CALLED.items() if name in others]
+    near = difflib.get_close_matches(name, map(_last, FIELDS), n=1)
+    return (
+        meant
+        or difflib.get_close_matches(path, FIELDS, n=1)
+        or [field for field in FIELDS if _last(field) in near]
+    )
+
+
+def _last(path):
+    return path.rpartition(".")[2]
+
+
+class Group(ml_collections.ConfigDict):
+    """A config or a group of its fields, which answers an unknown name with the field meant."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in self:
+            return super().__getattr__(name)
+        raise AttributeError(_unknown(name))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self.is_locked and name not in self:
+            raise AttributeError(_unknown(name))
+        super().__setattr__(name, value)
 
 
 def check(path: str, value: Any) -> None:

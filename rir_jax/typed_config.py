@@ -5,10 +5,10 @@ Written by ``python -m tools.typed_config``; a test compares it with `rir_jax.co
 
 from typing import Any
 
-import ml_collections
+from rir_jax.config_fields import Group
 
 
-class ModelFields(ml_collections.ConfigDict):
+class ModelFields(Group):
     """Fields ``model``."""
 
     name: str
@@ -43,7 +43,7 @@ class ModelFields(ml_collections.ConfigDict):
     """number added to the variances"""
 
 
-class DatasetFields(ml_collections.ConfigDict):
+class DatasetFields(Group):
     """Fields ``dataset``."""
 
     name: str
@@ -60,7 +60,7 @@ class DatasetFields(ml_collections.ConfigDict):
     """digest of the arrays that are trained on; train_and_evaluate(dataset=) fills it in"""
 
 
-class InitFields(ml_collections.ConfigDict):
+class InitFields(Group):
     """Fields ``init``."""
 
     weights: str | None
@@ -71,7 +71,7 @@ class InitFields(ml_collections.ConfigDict):
     """parts that are not trained; their batch norms use the running statistics"""
 
 
-class AugmentFields(ml_collections.ConfigDict):
+class AugmentFields(Group):
     """Fields ``augment``."""
 
     crop_padding: int
@@ -84,7 +84,7 @@ class AugmentFields(ml_collections.ConfigDict):
     """alpha of CutMix; 0: none"""
 
 
-class TrainFields(ml_collections.ConfigDict):
+class TrainFields(Group):
     """Fields ``train``."""
 
     batch_size: int
@@ -101,7 +101,7 @@ class TrainFields(ml_collections.ConfigDict):
     """time after which to stop at a checkpoint; the same command goes on from there"""
 
 
-class OptimizerFields(ml_collections.ConfigDict):
+class OptimizerFields(Group):
     """Fields ``optimizer``."""
 
     learning_rate: float
@@ -116,7 +116,7 @@ class OptimizerFields(ml_collections.ConfigDict):
     """Nesterov's momentum"""
 
 
-class ScheduleFields(ml_collections.ConfigDict):
+class ScheduleFields(Group):
     """Fields ``schedule``."""
 
     kind: str
@@ -129,7 +129,7 @@ class ScheduleFields(ml_collections.ConfigDict):
     """factor of the learning rate at each milestone"""
 
 
-class EvalFields(ml_collections.ConfigDict):
+class EvalFields(Group):
     """Fields ``eval``."""
 
     batch_size: int
@@ -138,7 +138,7 @@ class EvalFields(ml_collections.ConfigDict):
     """epochs between evaluations; the last is always evaluated"""
 
 
-class CheckpointFields(ml_collections.ConfigDict):
+class CheckpointFields(Group):
     """Fields ``checkpoint``."""
 
     every_epochs: int
@@ -147,7 +147,7 @@ class CheckpointFields(ml_collections.ConfigDict):
     """number of checkpoints to keep, the newest ones"""
 
 
-class MeshFields(ml_collections.ConfigDict):
+class MeshFields(Group):
     """Fields ``mesh``."""
 
     data: int | None
@@ -156,7 +156,7 @@ class MeshFields(ml_collections.ConfigDict):
     """seeds to train at once; unset: one a group of devices"""
 
 
-class Fields(ml_collections.ConfigDict):
+class Fields(Group):
     """All fields."""
 
     seed: int

@@ -1,7 +1,9 @@
 """The config's fields, and how a command line sets them."""
 
+import copy as copies
 import importlib
 import pathlib
+import pickle
 import sys
 
 import pytest
@@ -87,7 +89,7 @@ def test_ways_that_set_none(arguments, message):
         (
             "import rir_jax\ndef get_config():\n    config = rir_jax.default_config()\n"
             "    config.train.epoch = 3\n    return config",
-            'Did you mean "epochs"',
+            r"config field 'epoch' is unknown; did you mean 'train\.epochs'\? allowed",
         ),
     ],
 )
@@ -138,8 +140,31 @@ def test_none_unsets_what_the_file_set(tmp_path):
     ],
 )
 def test_an_unknown_field_is_taken_for_what_is_meant(given, meant):
-    with pytest.raises(InputError, match=f"'{given}' is unknown; did you mean '{meant}'?"):
+    with pytest.raises(InputError, match=f"'{given}' is unknown; did you mean '{meant}'"):
         config_fields.parse_text(given, "1")
+
+
+def test_an_unknown_field_in_python_is_taken_for_what_is_meant():
+    config = configs.default_config()
+    for holder, name, meant in (
+        (config, "lr", "optimizer.learning_rate"),
+        (config.train, "epoch", "train.epochs"),
+        (config.train, "bs", "train.batch_size"),
+    ):
+        message = f"^config field '{name}' is unknown; did you mean '{meant}'"
+        with pytest.raises(AttributeError, match=message):
+            setattr(holder, name, 1)
+        with pytest.raises(AttributeError, match=message):
+            getattr(holder, name)
+        assert not hasattr(holder, name)
+
+
+def test_a_config_can_be_copied_and_pickled():
+    config = configs.default_config()
+    config.train.epochs = 3
+    for copy in (pickle.loads(pickle.dumps(config)), copies.deepcopy(config)):
+        assert type(copy) is configs.Config
+        assert copy == config
 
 
 def test_a_name_that_two_fields_have_is_taken_for_either():

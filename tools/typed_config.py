@@ -13,7 +13,7 @@ Written by ``python -m tools.typed_config``; a test compares it with `rir_jax.co
 
 from typing import Any
 
-import ml_collections
+from rir_jax.config_fields import Group
 '''
 
 
@@ -38,9 +38,7 @@ def _name(group):
 
 
 def _class(name, doc, lines):
-    return "\n".join(
-        [f"class {name}(ml_collections.ConfigDict):", f'    """{doc}"""', "", *lines, ""]
-    )
+    return "\n".join([f"class {name}(Group):", f'    """{doc}"""', "", *lines, ""])
 
 
 if __name__ == "__main__":
