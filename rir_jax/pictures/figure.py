@@ -40,9 +40,15 @@ def loss_axis(axes) -> None:
     """Cross-entropy on a logarithmic axis, with plain numbers."""
     from matplotlib.ticker import LogFormatter
 
+    class Plain(LogFormatter):
+        """Numbers the ticks that Matplotlib would, as 0.1 where it has 1e-01."""
+
+        def __call__(self, value, position=None):
+            return f"{value:g}" if super().__call__(value, position) else ""
+
     axes.set(ylabel="cross-entropy", yscale="log")
-    axes.yaxis.set_major_formatter(LogFormatter())  # 0.6, not 6 x 10^-1
-    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    axes.yaxis.set_major_formatter(Plain())
+    axes.yaxis.set_minor_formatter(Plain(minor_thresholds=(1.5, 0.5)))
 
 
 def accuracy_axis(axes, percents: Sequence[float]) -> None:

@@ -122,6 +122,24 @@ def test_curves_show_every_accuracy_at_whole_epochs(accuracies, monkeypatch):
     assert len(axes.get_yticks()) >= 1
 
 
+@pytest.mark.parametrize(
+    ("losses", "numbers"), [([6.0, 1.2, 0.02], {"0.1", "1"}), ([2.3, 1.9], {"2"})]
+)
+def test_losses_are_plain_numbers(losses, numbers, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves, "png", lambda figure: drawn.append(figure) or b"")
+    records = [
+        {"step": 11 * epoch, "epoch": epoch, "split": "test", "loss": loss, "accuracy": 0.5}
+        for epoch, loss in enumerate(losses, 1)
+    ]
+    curves.draw_curves(records, "title", [])
+    drawn[0].canvas.draw()
+    axis = drawn[0].axes[0].yaxis
+    texts = {label.get_text() for label in axis.get_ticklabels(which="both")} - {""}
+    assert numbers <= texts
+    assert not [text for text in texts if "e" in text]
+
+
 @pytest.mark.slow
 def test_evaluate_draws_into_the_workdir(command, workdir):
     code, out, err = command("rir_jax.evaluate", f"--workdir={workdir}", "--nopictures")
