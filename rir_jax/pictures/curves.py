@@ -64,6 +64,7 @@ def draw_comparison(runs: Mapping[str, Sequence[Sequence[dict[str, Any]]]]) -> b
     """
     figure = make_figure(10, 4.2)
     loss_axes, accuracy_axes = figure.subplots(1, 2)
+    percents: list[float] = []
     for number, (name, seeds) in enumerate(runs.items()):
         style = {
             "color": COLOURS[number % len(COLOURS)],
@@ -77,10 +78,12 @@ def draw_comparison(runs: Mapping[str, Sequence[Sequence[dict[str, Any]]]]) -> b
                 loss_axes.plot(epochs, [r["loss"] for r in of_split], linewidth=width, **style)
                 accuracies = [100 * r["accuracy"] for r in of_split]
                 accuracy_axes.plot(epochs, accuracies, linewidth=width, **style)
+                percents += accuracies
         accuracy_axes.plot([], [], label=name, **style)
-    loss_axes.set(xlabel="epoch", ylabel="cross-entropy", yscale="log")
-    accuracy_axes.set(xlabel="epoch", ylabel="accuracy, %")
+    accuracy_axis(accuracy_axes, percents or [0, 100])  # of runs that have just begun: none yet
+    loss_axis(loss_axes)
     for axes in (loss_axes, accuracy_axes):
+        epoch_axis(axes)
         axes.grid(alpha=0.25, which="both", linewidth=0.4)
     figure.legend(loc="outside lower center", frameon=False, ncols=3)
     figure.suptitle("thin: training; thick: held out")

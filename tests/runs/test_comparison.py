@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import rir_jax
 from rir_jax import config as configs
+from rir_jax.pictures import curves
 from rir_jax.pictures.curves import draw_comparison
 from rir_jax.runs.comparison import read_result
 from tests.commands import assert_one_line
@@ -94,6 +96,25 @@ def test_curves_of_all_in_one_picture(command, two, tmp_path):
     found = command("rir_jax.compare", *two, f"--picture={two[0] / 'config.json' / 'x.png'}")
     assert found[0] == 2
     assert "cannot be written" in found[2]
+
+
+@pytest.mark.parametrize("accuracies", [[], [0.5], [0.5, 0.99, 1.0]])
+def test_axes_have_whole_epochs_plain_losses_and_room_for_no_error(accuracies, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves, "png", lambda figure: drawn.append(figure) or b"")
+    records = [
+        json.loads(_record(10 * epoch, epoch, "test", 1.05 - accuracy, accuracy))
+        for epoch, accuracy in enumerate(accuracies, 1)
+    ]
+    draw_comparison({"a": [records], "b": [records]})
+    drawn[0].canvas.draw()
+    loss_axes, accuracy_axes = drawn[0].axes
+    assert all(float(tick).is_integer() for tick in loss_axes.get_xticks())
+    texts = [label.get_text() for label in loss_axes.yaxis.get_ticklabels(which="both")]
+    assert not [text for text in texts if "10^" in text or "e" in text]
+    for line in accuracy_axes.get_lines():
+        assert np.isfinite(accuracy_axes.transData.transform(line.get_xydata())).all()
+    assert accuracy_axes.get_yscale() == "function", "as in the picture of one run"
 
 
 def test_mistakes_get_one_line(command, two, tmp_path):
