@@ -67,6 +67,7 @@ lint: .venv/test
 # Into site/, warnings as errors.
 docs: .venv/docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is in site/; $(BIN)/python -m http.server --directory site shows it at http://localhost:8000"
 
 # Into dist/.
 wheel: .venv/run
