@@ -204,7 +204,7 @@ def _how(name, data_dir):
     known = _names_in_tfds()
     if not known or name.partition("/")[0] in known:
         return f"prepare it with: {command}"
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return (
         f"TFDS has none of that name{hint}; prepare pictures of your own with: "

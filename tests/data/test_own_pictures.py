@@ -189,6 +189,15 @@ def test_a_set_that_tfds_does_not_know_leads_to_own_pictures(command, tmp_path):
     assert_one_line(found, "'photos' is unknown to TFDS; allowed: see its catalog, or --images=")
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"), [("cifar_10", " (did you mean 'cifar10'?)"), ("pictures", "")]
+)
+def test_another_set_is_suggested_if_its_name_is_nearly_the_same(name, hint, tmp_path):
+    with pytest.raises(InputError) as error:
+        sources.load(name, tmp_path)
+    assert f"TFDS has none of that name{hint}; prepare pictures of your own" in str(error.value)
+
+
 def test_flags_out_of_range(command, tmp_path):
     arguments = ["rir_jax.prepare", f"--images={tmp_path}", "--dataset=pets"]
     assert_one_line(command(*arguments, "--test_fraction=1.5"), "test_fraction is 1.5; allowed")
