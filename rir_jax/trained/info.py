@@ -49,6 +49,8 @@ class Info:
 
     Examples:
       >>> info = Info(["no", "yes"], (8, 8, 1), mean=[78.0], std=[96.0])
+      >>> info
+      Info(2 classes ('no', 'yes'), images (8, 8, 1))
       >>> info.preprocess(np.full((1, 8, 8, 1), 174, np.uint8))[0, 0, 0].tolist()
       [1.0]
     """

@@ -139,3 +139,14 @@ def test_a_network_is_saved_with_a_name_for_each_logit(loaded, tmp_path):
     with pytest.raises(ValueError, match="variables are not this network's"):
         rir_jax.save_pretrained(tmp_path, model.clone(stem_width=2), variables, info)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_known_of_a_network_prints_in_three_lines():
+    names = [f"a class of many words, number {number}" for number in range(1000)]
+    config = rir_jax.default_config()
+    info = rir_jax.Info(
+        names, (32, 32, 3), [0.0] * 3, [1.0] * 3, "photos", 7, config, card={"seconds": 1.0}
+    )
+    assert len(repr(info)) < 300
+    for known in ("1000 classes", "(32, 32, 3)", "'photos'", "step 7", "'rir18_wide'"):
+        assert known in str(info)
