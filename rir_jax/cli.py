@@ -41,7 +41,8 @@ def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
 
 def _start(main, values):
     if any(argument in ("--help", "-h") for argument in sys.argv[1:]):
-        print(f"{sys.modules[main.__module__].__doc__}\n{values.get_help()}")
+        flags_of_ours = values.get_help(include_special_flags=False)
+        print(f"{sys.modules[main.__module__].__doc__}\n{flags_of_ours}")
         if "config" in values:
             print(f"\n\nFields of the config:\n{config_fields.describe_fields()}")
         return

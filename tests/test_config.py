@@ -37,6 +37,8 @@ def test_help_lists_every_field(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train", "--help"])
     cli.start(train.main, train.FLAGS)
     text = capsys.readouterr().out
+    assert "--workdir: " in text
+    assert "--undefok" not in text, "of absl's own"
     for path, field in config_fields.FIELDS.items():
         default = "unset" if field.default is None else field.default
         assert f"  {path} ({field.type.__name__}, {default})\n    {field.doc}; allowed: " in text
