@@ -134,8 +134,10 @@ def _read(images, by_split, class_names, shape):
             return None, (path, str(error))
 
     examples, skipped = [], []
-    every = 0.1 if sys.stderr.isatty() else 60.0  # seconds: a bar, or a line a minute
+    on_terminal = sys.stderr.isatty()
+    every = 0.1 if on_terminal else 60.0  # seconds: a bar, or a line a minute
     with tqdm.tqdm(total=len(labelled), unit=" files", mininterval=every, delay=every) as bar:
+        say = bar.write if on_terminal else print  # bar.write draws the bar each time
         for batch in in_batches(labelled, read, _BATCH):
             for example, failure in batch:
                 if failure is None:
@@ -143,7 +145,7 @@ def _read(images, by_split, class_names, shape):
                 else:
                     path, reason = failure
                     skipped.append(path)
-                    bar.write(f"skipped: {reason}", file=sys.stderr)
+                    say(f"skipped: {reason}", file=sys.stderr)
             bar.update(len(batch))
     return examples, skipped
 
