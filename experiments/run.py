@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> None:
     chosen = table.get_table(_TABLE.value).at_scale(_SCALE.value).with_fields(overrides)
     cli.use_compilation_cache()
     if _DRY_RUN.value:
+        print("Times a few steps here; compiling them may take a minute or two.", file=sys.stderr)
         _print_plan(plan.plan(chosen, _SEEDS.value))
         return
     if not _WORKDIR.value:

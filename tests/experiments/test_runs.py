@@ -150,8 +150,9 @@ def test_rows_that_are_not_begun_have_one_line_and_no_empty_ones(finished, tmp_p
 def test_a_plan_shows_the_rate_and_json_when_asked(command):
     narrow = ["--set=model.widths=(4,8)", "--set=model.blocks=(1,1)", "--set=model.stem_width=4"]
     arguments = ["--table=ablation", "--dry_run", "--scale=small", *narrow]
-    code, out, _ = command("experiments.run", *arguments)
+    code, out, err = command("experiments.run", *arguments)
     assert (code, len(out.splitlines())) == (0, 3)
+    assert err == "Times a few steps here; compiling them may take a minute or two.\n"
     assert "images/s here" in out.splitlines()[0]
     _, out, _ = command("experiments.run", *arguments, "--json")
     for row in json.loads(out):
