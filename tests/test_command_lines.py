@@ -89,6 +89,7 @@ def test_train_evaluate_and_train_again(command, tmp_path):
     assert code == 0, err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert f"{100 * summary['test_accuracy']:.2f} % test accuracy" in out
+    assert err.startswith("rir32 on digits: compiling the training program")
     assert "epoch 1.0 of 1, step 11 of 11" in err
     code, out, _ = command("rir_jax.evaluate", workdir)
     assert code == 0
