@@ -24,8 +24,8 @@ MAX_PIXELS = 2**25
 MAX_JPEG_PIXELS = 2**27
 """The most pixels of a JPEG photo that is decoded at a fraction of its size: 134 million."""
 MAX_BYTES = 2**28
-"""The most bytes of a file; `MAX_PIXELS` of 16 bits and four channels take less."""
-_ALONE = 2**24  # an image of more pixels is decoded alone, under the lock below
+"""The most bytes of a file, as many as `MAX_PIXELS` of 16 bits and four channels take."""
+_ALONE = 2**24  # images of more pixels are decoded one at a time, under the lock below
 _ENOUGH = 3  # a JPEG photo is decoded at this many times the network's size or more
 _large = threading.Lock()
 

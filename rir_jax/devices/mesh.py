@@ -27,7 +27,8 @@ def create_mesh(
         as few seeds as possible share a group.
 
     Raises:
-      InputError: ``data`` is more than the devices here, or does not divide the batch.
+      InputError: ``data`` is more than the devices here, or does not divide the batch; or some
+        process would have no part in the batch.
     """
     devices = list(devices or jax.devices())
     if data is not None and data > len(devices):

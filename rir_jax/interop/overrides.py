@@ -13,7 +13,7 @@ PYTORCHCV = {
     "head_relu": False,
     "use_bias": False,
 }
-"""pytorchcv (PyTorch). It has no outer shortcut, so the paper calls it a ResNet Init.
+"""pytorchcv (PyTorch). It has no outer shortcut, so it is a ResNet Init in the paper's terms.
 
 Examples:
   >>> import rir_jax

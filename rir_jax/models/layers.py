@@ -53,7 +53,7 @@ def resnet_init_conv(
     use_bias: bool = False,
     **fields: Any,
 ) -> nn.Conv:
-    """An ``nn.Conv`` that starts as ``GeneralizedConv(features, kernel_size, strides)``.
+    """An ``nn.Conv`` that starts as a `GeneralizedConv` with the same arguments.
 
     It has the initializer `resnet_init`, and padding by half of the kernel on every side.
 

@@ -16,7 +16,7 @@ class BatchNorm(nn.Module):
     of `flax.linen.BatchNorm`, which computes ``(x - mean) * scale + bias``. This layer computes
     ``x * scale + shift``, with ``shift = bias - mean * scale``: automatic differentiation then sums
     the gradient, and its product with ``x``, in one pass over both. It computes in float32 or
-    wider, from the unrounded ``x``, so the two terms cancel no worse than ``x - mean`` does.
+    wider, from ``x`` as given, so the two terms cancel no worse than ``x - mean`` does.
 
     Attributes:
       use_running_average: whether to normalize by the running statistics and leave them unchanged.
