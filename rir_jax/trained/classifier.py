@@ -97,9 +97,7 @@ def classifier(model: Any, variables: Any, info: Any) -> Classifier:
     """
     plain, folded = fold(model, variables)
     logits = jax.jit(lambda folded, images: plain.apply(folded, info.preprocess(images)))
-    return Classifier(
-        lambda images: logits(folded, images), tuple(info.class_names), tuple(info.image_shape)
-    )
+    return Classifier(partial(logits, folded), info.class_names, info.image_shape)
 
 
 def _read(path, image_shape):

@@ -108,11 +108,7 @@ def from_pretrained(
     described = _read_description(folder / CONFIG)
     arrays, digest = _read_arrays(folder / WEIGHTS)
     try:
-        fields: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in described["model"].items()
-        }
-        model = Network(**fields, dtype=dtype, param_dtype=_param_dtype(arrays))
+        model = Network(**described["model"], dtype=dtype, param_dtype=_param_dtype(arrays))
         names = ("class_names", "image_shape", "mean", "std", "dataset", "step")
         info = Info(**{name: described[name] for name in names}, card=described.get("card"))
         if len(info.class_names) != model.num_classes:
