@@ -72,8 +72,9 @@ def load(
       InputError: the set is not prepared, is not of labelled images, has fewer images, a damaged
         image or a label that is not a class, or a package to read it is missing.
     """
-    content = _digits() if name == "digits" else _tfds(name, data_dir)
-    return part_of(Dataset(*content, name), validation_fraction, num_train, num_test)
+    train, test, class_names = _digits() if name == "digits" else _tfds(name, data_dir)
+    whole = Dataset(train, test, class_names, name)
+    return part_of(whole, validation_fraction, num_train, num_test)
 
 
 def _digits():
