@@ -15,12 +15,8 @@ with epy.lazy_api_imports(globals()):
     from rir_jax.loop import train_and_evaluate
     from rir_jax.models import relations
     from rir_jax.models.fold import fold
-    from rir_jax.models.layers import (
-        GeneralizedConv,
-        GeneralizedDense,
-        resnet_init,
-        resnet_init_conv,
-    )
+    from rir_jax.models.initializers import resnet_init
+    from rir_jax.models.layers import GeneralizedConv, GeneralizedDense, resnet_init_conv
     from rir_jax.models.zoo import create_model, list_models
     from rir_jax.trained.info import Info
     from rir_jax.trained.load import load

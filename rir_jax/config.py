@@ -1,7 +1,7 @@
 """Configs of runs: the paper's recipe by default, and checks of all fields together.
 
-`default_config` makes an ml_collections ``ConfigDict`` of the fields in `rir_jax.config_fields`,
-of which files in ``configs/`` change some. `validate` comes before anything is loaded or written.
+`default_config` makes an ml_collections ``ConfigDict`` of the fields in `rir_jax.config_fields`.
+Files in ``configs/`` change some of them. `validate` runs before anything is loaded or written.
 """
 
 import itertools
@@ -20,13 +20,13 @@ from rir_jax.models.fields import plain
 from rir_jax.typed_config import Fields
 
 MAX_LAYERS = 10_000
-"""The most layers in all blocks of a network: a typing error shall not take all memory."""
+"""The most layers in all blocks of a network, so that a typing error does not take all memory."""
 
 
 class Config(Fields):
-    """A locked ``ConfigDict`` whose fields an editor knows; `default_config` makes one.
+    """A locked ``ConfigDict`` whose fields editors know; `default_config` makes one.
 
-    It prints as what differs from the defaults, and ``config.to_yaml()`` as a whole.
+    It prints the fields that differ from the defaults; ``config.to_yaml()`` has all of them.
 
     Examples:
       >>> config = default_config()
@@ -47,7 +47,7 @@ class Config(Fields):
 
 
 def default_config() -> Config:
-    """The paper's recipe for its ``18-layer + wide RiR`` on CIFAR-10, locked.
+    """The paper's recipe for its ``18-layer + wide RiR`` on CIFAR-10, as a locked config.
 
     Examples:
       >>> default_config().train.batch_size
@@ -71,20 +71,20 @@ def drops(config: ml_collections.ConfigDict) -> list[int]:
 
 
 def of_seed(config: ml_collections.ConfigDict, seed: int) -> Config:
-    """The config of one seed of a run of several, as if it were run alone."""
+    """The config of one seed of a run of several seeds, as if it ran alone."""
     return with_fields(config, {"seed": seed, "num_seeds": 1, "mesh.seed": None})
 
 
 def flatten(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """``{"train.epochs": 82, ...}``, plain Python values, with None for what is unset."""
+    """The fields as ``{"train.epochs": 82, ...}``: plain Python values, None for unset ones."""
     return {path: plain(value) for path, value in flatten_dict(config.to_dict(), sep=".").items()}
 
 
 def from_flat(values: dict[str, Any]) -> Config:
-    """The inverse of `flatten`, also after JSON; fields that are absent keep their defaults.
+    """The inverse of `flatten`, also after JSON; missing fields keep their defaults.
 
     Raises:
-      InputError: an unknown field or a value of another type.
+      InputError: a field is unknown, or its value is not allowed.
     """
     config = default_config()
     for path, value in values.items():
@@ -98,7 +98,7 @@ def from_flat(values: dict[str, Any]) -> Config:
 
 
 def with_fields(config: ml_collections.ConfigDict, values: dict[str, Any]) -> Config:
-    """A config with other values of some fields, flat; raises as `from_flat`."""
+    """A config with new values for some fields, given as in `flatten`; raises as `from_flat`."""
     return from_flat(flatten(config) | values)
 
 
@@ -106,7 +106,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     """Checks that a config has all fields, with allowed values that fit together.
 
     Raises:
-      InputError: naming the first field that is wrong, its value and what is allowed.
+      InputError: a field is wrong; names the first, its value and the values allowed.
     """
     values = flatten(config)
     for path, value in values.items():
@@ -170,7 +170,7 @@ def _check_rates(config):
                 f"{optimizer.learning_rate} to {rate:.3g} at the schedule.milestones; allowed: "
                 f"rates from {SMALLEST} to {LARGEST}"
             )
-    # From here on, SGD on the penalty alone multiplies a kernel by less than -1 a step.
+    # Above this, SGD on the penalty alone multiplies a kernel by less than -1 in each step.
     momentum = optimizer.momentum
     most = 2 * (1 + momentum) / (1 + 2 * momentum * optimizer.nesterov) / max(rates)
     if optimizer.weight_decay >= most:
@@ -183,7 +183,7 @@ def _check_rates(config):
 
 
 def model_fields(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """The network's fields that a config sets, as overrides for `create_model`."""
+    """The fields of the network that a config sets, as overrides for `create_model`."""
     return {
         name: value for name, value in config.model.items() if name != "name" and value is not None
     }

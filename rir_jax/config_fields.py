@@ -1,4 +1,4 @@
-"""The fields of a config: type, default, meaning and bounds of each, and its value from text."""
+"""The fields of a config: their types, defaults, meanings and bounds; and values from text."""
 
 import ast
 import dataclasses
@@ -20,11 +20,11 @@ class Field:
     """A field of the config.
 
     Attributes:
-      type: the type of its values; a float field takes whole numbers too.
-      default: the value unless a config sets one; None means unset and is then allowed.
-      doc: the meaning, in a line.
+      type: the type of the values; a float field takes whole numbers too.
+      default: the value if a config sets none. None stands for an unset field, and is then allowed.
+      doc: the meaning, in one line.
       allowed: the allowed values, in words.
-      check: whether a value of the right type is allowed.
+      check: function that tells whether a value of the right type is allowed.
       extremes: the least and the largest value of a number.
     """
 
@@ -50,19 +50,15 @@ def _model_choice(field, doc):
 
 
 SMALLEST, LARGEST = 1.2e-38, 3e38
-"""The positive numbers that float32, in which a run computes, holds with full precision."""
+"""The least and the largest positive number that float32 holds with full precision."""
 
 
 def _number(default, doc, low=SMALLEST, high=LARGEST, or_zero=False):
+    def check(value):
+        return low <= value <= high or (or_zero and value == 0)
+
     allowed = f"{'0, or ' if or_zero else ''}a number from {low:.7g} to {high:.7g}"
-    return Field(
-        float,
-        default,
-        doc,
-        allowed,
-        lambda value: low <= value <= high or (or_zero and value == 0),
-        (low, high),
-    )
+    return Field(float, default, doc, allowed, check, (low, high))
 
 
 def _part(default, doc):
@@ -70,11 +66,22 @@ def _part(default, doc):
 
 
 def _mixing(doc):
-    return _number(0.0, doc, 1e-3, 100, or_zero=True)  # lower ones draw nan
+    return _number(0.0, doc, 1e-3, 100, or_zero=True)  # a lower alpha draws nan
 
 
 def _flag(default, doc):
     return Field(bool, default, doc, "True or False")
+
+
+def _text(default, doc, allowed, pattern):
+    def check(value):
+        return re.fullmatch(pattern, value) is not None
+
+    return Field(str, default, doc, allowed, check)
+
+
+def _digest(doc):
+    return _text(None, doc, "16 hexadecimal digits", r"[0-9a-f]{16}")
 
 
 def _widths(doc):
@@ -88,94 +95,63 @@ def _increasing(values):
     return whole and all(a < b for a, b in zip((0, *values), values, strict=False))
 
 
-def _is_digest(value):
-    return re.fullmatch(r"[0-9a-f]{16}", value) is not None
-
-
 def _are_parts(values):
     named = [isinstance(value, str) and re.fullmatch(r"stem|stage\d+", value) for value in values]
     return all(named) and len(set(values)) == len(values)
 
 
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}"  # a part of a path, never ".."
+_PATH = r"[^\0]+"
 
 FIELDS: dict[str, Field] = {
-    "seed": _whole(
-        0, "random seed of the weights, the order of the images and augmentation", 0, 2**32 - 1
-    ),
-    "num_seeds": _whole(
-        1, "networks to train, with seeds seed, seed + 1, ..., each in its own folder", 1, 1000
-    ),
+    "seed": _whole(0, "random seed of weights, image order and augmentation", 0, 2**32 - 1),
+    "num_seeds": _whole(1, "number of seeds to train, from seed on, with a folder each", 1, 1000),
     "compute_dtype": _choice(
-        None,
-        ("float32", "bfloat16"),
-        "type of the computation; unset: float32 on a CPU, bfloat16 elsewhere",
+        None, ("float32", "bfloat16"), "type of computation; unset: float32 on CPU, else bfloat16"
     ),
     "model.name": _choice(
-        "rir18_wide",
-        zoo.list_models(),
-        "name of the network, which sets the model fields that are unset",
+        "rir18_wide", zoo.list_models(), "name of the network, which sets unset model fields"
     ),
     "model.two_streams": _flag(None, "a residual and a transient stream in place of one stream"),
-    "model.outer_shortcut": _model_choice(
-        "outer_shortcut", "where the shortcut of a block is added"
-    ),
+    "model.outer_shortcut": _model_choice("outer_shortcut", "where a block's shortcut is added"),
     "model.stem_width": _whole(None, "channels of the first convolution"),
     "model.widths": _widths("channels of each stage, both streams together"),
     "model.blocks": _widths("residual blocks of each stage"),
     "model.layers_per_block": _whole(None, "layers of a residual block", high=1000),
     "model.shortcut": _model_choice("shortcut", "shortcut where the shape changes"),
-    "model.stride_layer": _model_choice("stride_layer", "layer of a block that takes its stride"),
+    "model.stride_layer": _model_choice("stride_layer", "layer of a block that has its stride"),
     "model.head": _model_choice(
         "head", "conv: 1x1 convolution, batch norm, pooling; dense: pooling, dense layer"
     ),
     "model.head_relu": _flag(None, "a ReLU after the batch norm of a 'conv' head"),
     "model.use_bias": _flag(None, "biases in the convolutions"),
-    "model.kernel_init": _model_choice(
-        "kernel_init", "initialization of kernels: He et al. or Glorot"
-    ),
+    "model.kernel_init": _model_choice("kernel_init", "initializer: He et al.'s or Glorot's"),
     "model.norm_momentum": _part(None, "part of the running statistics that each step keeps"),
     "model.norm_epsilon": _number(None, "number added to the variances", 1e-12, 1),
-    "dataset.name": Field(
-        str,
+    "dataset.name": _text(
         "cifar10",
         "name of the data set",
         "'digits' or the name of a TFDS set, as NAME or NAME/CONFIG",
-        lambda value: re.fullmatch(rf"{_WORD}(/{_WORD})?", value) is not None,
+        rf"{_WORD}(/{_WORD})?",
     ),
-    "dataset.data_dir": Field(
-        str,
-        None,
-        "folder of prepared sets; unset: that of TFDS",
-        "a folder of prepared TFDS sets",
-        lambda value: value and "\0" not in value,
+    "dataset.data_dir": _text(
+        None, "folder of prepared sets; unset: TFDS's own", "a folder of prepared TFDS sets", _PATH
     ),
     "dataset.validation_fraction": _part(
         0.0, "part of the training set to hold out and report on, in place of the test split"
     ),
     "dataset.num_train": _whole(None, "number of training images to use; unset: all"),
     "dataset.num_test": _whole(None, "number of test images to use; unset: all"),
-    "dataset.digest": Field(
-        str,
-        None,
-        "digest of the arrays that are trained on; train_and_evaluate(dataset=) fills it in",
-        "16 hexadecimal digits",
-        _is_digest,
+    "dataset.digest": _digest(
+        "digest of the arrays to train on, which train_and_evaluate(dataset=) fills in"
     ),
-    "init.weights": Field(
-        str,
+    "init.weights": _text(
         None,
         "trained weights to start from; unset: random ones",
         "the name of a published network, a folder of weights, or the workdir of a finished run",
-        lambda value: value and "\0" not in value,
+        _PATH,
     ),
-    "init.digest": Field(
-        str,
-        None,
-        "digest of the weights that the run started from, which fills it in",
-        "16 hexadecimal digits",
-        _is_digest,
-    ),
+    "init.digest": _digest("digest of the weights to start from, which the run fills in"),
     "init.freeze": Field(
         tuple,
         (),
@@ -183,23 +159,15 @@ FIELDS: dict[str, Field] = {
         "names of parts, such as stem,stage1",
         _are_parts,
     ),
-    "augment.crop_padding": _whole(
-        4, "width of the zeros around an image before it is cropped at random", 0, 1024
-    ),
+    "augment.crop_padding": _whole(4, "zero padding of images before the random crop", 0, 1024),
     "augment.flip": _flag(True, "mirror images at random"),
     "augment.mixup": _mixing("alpha of mixup; 0: none"),
     "augment.cutmix": _mixing("alpha of CutMix; 0: none"),
     "train.batch_size": _whole(500, "images a step, over all devices"),
     "train.epochs": _whole(82, "passes over the training set", high=1_000_000),
-    "train.log_every_steps": _whole(
-        50, "steps between records of the metrics, which are means over them"
-    ),
-    "train.label_smoothing": _part(
-        0.0, "part of a label's probability that is spread over all classes"
-    ),
-    "train.average_decay": _part(
-        0.0, "decay of a moving average of the weights, which is then evaluated; 0: none"
-    ),
+    "train.log_every_steps": _whole(50, "steps that each record of the metrics averages"),
+    "train.label_smoothing": _part(0.0, "part of a label's probability spread over all classes"),
+    "train.average_decay": _part(0.0, "decay of the moving average of weights to use; 0: none"),
     "train.time_limit": Field(
         str,
         None,
@@ -207,21 +175,13 @@ FIELDS: dict[str, Field] = {
         "seconds, or a number with s, m or h, such as 9m",
         lambda value: seconds(value) > 0,
     ),
-    "optimizer.learning_rate": _number(
-        0.1, "highest learning rate: the first, or the one after a warm-up"
-    ),
+    "optimizer.learning_rate": _number(0.1, "highest learning rate: the first, or after warm-up"),
     "optimizer.momentum": _part(0.9, "momentum of SGD"),
-    "optimizer.weight_decay": _number(
-        1e-4, "factor of the L2 penalty on the kernels", or_zero=True
-    ),
+    "optimizer.weight_decay": _number(1e-4, "factor of the L2 penalty on kernels", or_zero=True),
     "optimizer.decay_identity": _flag(False, "ablation: L2 penalty on kernels plus identity"),
     "optimizer.nesterov": _flag(False, "Nesterov's momentum"),
-    "schedule.kind": _choice(
-        "steps", ("steps", "cosine"), "learning rate in steps or along a cosine"
-    ),
-    "schedule.warmup_epochs": _whole(
-        0, "epochs of a rising learning rate before a cosine", 0, 1_000_000
-    ),
+    "schedule.kind": _choice("steps", ("steps", "cosine"), "shape of the learning rate over time"),
+    "schedule.warmup_epochs": _whole(0, "epochs of warm-up before a cosine", 0, 1_000_000),
     "schedule.milestones": Field(
         tuple,
         (42, 62),
@@ -264,7 +224,7 @@ ALSO_CALLED = {
     "seed": ("random_seed", "rng"),
     "checkpoint.every_epochs": ("save_interval", "save_freq"),
 }
-"""Names that other programs give a field: suggestions go by these before they go by letters."""
+"""The names of fields in other programs, which suggestions look up before similar spellings."""
 
 INERT_FIELDS = (
     "mesh.data",
@@ -276,15 +236,15 @@ INERT_FIELDS = (
     "checkpoint.every_epochs",
     "checkpoint.keep",
 )
-"""Fields that do not change what a run computes, and may change when it is resumed."""
+"""The fields that do not change the result of a run, and may change when it is resumed."""
 
-brief = reprlib.Repr()  # of values in messages
+brief = reprlib.Repr()  # shortens values in messages
 brief.maxstring = brief.maxother = 80
 brief.maxtuple = 20
 
 
 def seconds(text: str) -> float:
-    """A duration in seconds: "540", "540s", "9m" or "1.5h"; nan if it is none of these.
+    """The seconds of a duration such as "540", "540s", "9m" or "1.5h"; nan for any other text.
 
     Examples:
       >>> seconds("9m")
@@ -299,10 +259,8 @@ def describe_fields() -> str:
     lines = []
     for path, field in FIELDS.items():
         default = "unset" if field.default is None else field.default
-        lines += [
-            f"  {path} ({field.type.__name__}, {default})",
-            f"    {field.doc}; allowed: {_allowed(field)}",
-        ]
+        lines.append(f"  {path} ({field.type.__name__}, {default})")
+        lines.append(f"    {field.doc}; allowed: {_allowed(field)}")
     return "\n".join(lines)
 
 
@@ -310,13 +268,13 @@ def parse_text(path: str, text: str) -> Any:
     """The value of a field from the text of a command line; "None" unsets one that can be unset.
 
     Raises:
-      InputError: an unknown field, or a value that is not allowed.
+      InputError: the field is unknown, or the value is not allowed.
     """
     field = _field(path)
     if text == "None" and field.default is None:
         return None
     try:
-        value = _PARSERS[field.type](text)
+        value = _PARSERS.get(field.type, field.type)(text)
         check(path, value)
         return value
     except InputError:
@@ -325,24 +283,13 @@ def parse_text(path: str, text: str) -> Any:
         raise _not_allowed(path, text) from None
 
 
-def _flag_value(text):
-    return {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}[
-        text.lower()
-    ]
-
-
 def _tuple_value(text):
     words = re.fullmatch(r"[a-z]\w*(,[a-z]\w*)*", text)
     return tuple(text.split(",")) if words else ast.literal_eval(text)
 
 
-_PARSERS: dict[type, Callable[[str], Any]] = {
-    int: int,
-    float: float,
-    str: str,
-    tuple: _tuple_value,
-    bool: _flag_value,
-}
+_FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_PARSERS = {tuple: _tuple_value, bool: lambda text: _FLAGS[text.lower()]}  # else the type itself
 
 
 def _field(path):
@@ -392,7 +339,7 @@ def check(path: str, value: Any) -> None:
     """Checks a field's name, and the type and range of its value.
 
     Raises:
-      InputError: naming the field, the value and what is allowed.
+      InputError: they are wrong; names the field, the value and the values allowed.
     """
     field = _field(path)
     if value is None and field.default is None:

@@ -3,16 +3,16 @@
 A bucket (``gs://``, through gcsfs) has no folders, no renames and no locks. In their place:
 
 * A *folder* exists while an object's name begins with its name and a slash; the first file makes
-  it. Listings always ask the store: gcsfs's cache knows nothing of what orbax writes.
+  it. Listings always ask the store, because gcsfs's cache misses what orbax writes.
 * A *file* is replaced by one upload, which readers see whole or not at all. On a disk a rename
   does the same.
-* A *folder that is written whole*, a checkpoint, is complete once `MARK` is in it, which orbax
-  writes last. It is deleted mark first and copied mark last, so that a kill leaves no mark on half
-  a folder. On a disk such a folder appears and disappears by a rename. Digests in each checkpoint
-  show whether its content is still what was written.
+* A *folder that is written whole*, a checkpoint, is complete once it has a `MARK`, which orbax
+  writes last. Deleting removes the mark first and copying writes it last, so a kill leaves no mark
+  on half a folder. On a disk a rename makes such a folder appear and disappear. Digests in each
+  checkpoint show whether its content is unchanged.
 * A *lock* is a lease, an object that its holder keeps renewing (`rir_jax.runs.lease`).
 
-All functions raise an OSError where the disk or the store fails.
+All functions raise an OSError if the disk or the store fails.
 """
 
 import contextlib
@@ -38,16 +38,16 @@ MARK = "commit_success.txt"
 """Orbax's name for the last file of a checkpoint in a bucket."""
 
 _BUCKETS = "gs://"
-_TRASH = ".trash"  # ends the name of a folder on a disk that is being deleted
-_HALF_WRITTEN = ".orbax-checkpoint-tmp"  # in the name of one that is being written
-_PLAIN = re.compile(r"[\w ./~+,:=@%#-]*")  # a path that no library misreads
+_TRASH = ".trash"  # end of the name of a folder that is being deleted, on a disk
+_HALF_WRITTEN = ".orbax-checkpoint-tmp"  # part of the name of a folder that is being written
+_PLAIN = re.compile(r"[\w ./~+,:=@%#-]*")  # a path that every library reads correctly
 
 
 def path(name: epath.PathLike) -> epath.Path:
-    """A path that is ready for use: on a disk (``~`` too), or ``gs://BUCKET/NAME``.
+    """A path on a disk, with ``~`` expanded, or in a bucket, ``gs://BUCKET/NAME``.
 
     Raises:
-      InputError: it is in a store of another kind, or gcsfs is missing.
+      InputError: the path is in a store of another kind, or gcsfs is missing.
     """
     text = os.fspath(name)
     scheme = re.match(r"\w[\w+.-]+://", text)
@@ -71,11 +71,9 @@ def plain(path: epath.PathLike) -> epath.Path:
         return epath.Path(path)
     target = os.path.abspath(text)
     links = (cache_root() or _scratch()) / "links"
-    try:
+    with contextlib.suppress(OSError):
         links.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        links = _scratch()
-    if not _PLAIN.fullmatch(str(links)):
+    if not links.is_dir() or not _PLAIN.fullmatch(str(links)):
         links = _scratch()
     link = links / digest(os.fsencode(target))[:32]
     with contextlib.suppress(FileExistsError):
@@ -95,19 +93,19 @@ def is_remote(path: epath.PathLike) -> bool:
 
 @functools.cache
 def _set_up_gcsfs():
-    """Settings that gcsfs needs before its first use, as etils keeps the instance that it makes."""
+    """Sets gcsfs up before its first use, because etils keeps the instance that it makes."""
     import fsspec
 
     fsspec.config.conf.setdefault("gcs", {})["use_listings_cache"] = False
-    # Otherwise etils goes through TensorFlow where that is installed, and imports it.
+    # Otherwise etils imports TensorFlow, if it is installed, and goes through it.
     os.environ.setdefault("EPATH_USE_TF", "0")
-    # They also print what they raise, each retry with a traceback.
+    # These libraries also print the errors that they raise, each retry with a traceback.
     for name in ("gcsfs", "google.auth"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def store() -> Any:
-    """gcsfs's file system, the one that etils uses: for requests that epath does not offer."""
+    """The gcsfs file system that etils uses too, for requests that epath does not offer."""
     import fsspec
 
     return fsspec.filesystem("gcs", finalize_on_close=True)
@@ -141,25 +139,19 @@ def check_bucket(path: epath.Path) -> None:
 
 
 def make_folder(path: epath.Path) -> None:
-    """Makes a folder on a disk, with those above it. In a bucket there is nothing to make."""
+    """Makes a folder on a disk, with its parents; does nothing in a bucket."""
     if not is_remote(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
 def whole_folders(parent: epath.Path) -> list[epath.Path]:
-    """The folders in a folder that were written whole and not deleted since."""
-    if is_remote(parent):
-        return [child for child, marked in _children(parent).items() if marked]
-    if not parent.exists():
-        return []
-    return [child for child in parent.iterdir() if not _is_leftover(child)]
+    """The folders in a folder that were written whole and have not been deleted."""
+    return [child for child, whole in _children(parent).items() if whole]
 
 
 def leftovers(parent: epath.Path) -> list[epath.Path]:
     """The folders in a folder that are half written or half deleted."""
-    if is_remote(parent):
-        return [child for child, marked in _children(parent).items() if not marked]
-    return [child for child in parent.iterdir() if _is_leftover(child)] if parent.exists() else []
+    return [child for child, whole in _children(parent).items() if not whole]
 
 
 def _is_leftover(folder):
@@ -167,7 +159,10 @@ def _is_leftover(folder):
 
 
 def _children(parent):
-    """The folders in a folder of a bucket, and whether each has its mark."""
+    """The folders in a folder, and whether each is whole."""
+    if not is_remote(parent):
+        found = parent.iterdir() if parent.exists() else ()
+        return {child: not _is_leftover(child) for child in found}
     children: dict[epath.Path, bool] = {}
     for name in _names(parent):
         child, _, rest = name.partition("/")
@@ -185,7 +180,7 @@ def _names(folder):
 
 
 def remove_folder(folder: epath.Path) -> None:
-    """Deletes a folder that was written whole; if this is killed, the rest is in `leftovers`."""
+    """Deletes a folder that was written whole; after a kill, `leftovers` lists the rest."""
     if not is_remote(folder):
         if not _is_leftover(folder):
             folder = folder.rename(folder.with_name(folder.name + _TRASH))
@@ -198,7 +193,7 @@ def remove_folder(folder: epath.Path) -> None:
 
 
 def move_folder(folder: epath.Path, target: epath.Path) -> None:
-    """Moves a folder that was written whole, and replaces the target. A failure leaves it there."""
+    """Moves a folder that was written whole onto the target. After a failure it is still there."""
     if not is_remote(folder):
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():
@@ -213,7 +208,7 @@ def move_folder(folder: epath.Path, target: epath.Path) -> None:
 
 
 def write(path: epath.PathLike, content: bytes) -> None:
-    """Writes a file whole or not at all, and makes its folder. A failure leaves an earlier file."""
+    """Writes a file whole or not at all, and makes its folder. A failure keeps an earlier file."""
     path = epath.Path(path)
     if is_remote(path):
         with store_errors(path):
@@ -223,7 +218,7 @@ def write(path: epath.PathLike, content: bytes) -> None:
     if path.exists() and not path.is_file():  # a pipe or a device
         path.write_bytes(content)
         return
-    # Named by this thread: others may be writing the same file.
+    # Each thread has its own name, because others may be writing the same file.
     scratch = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         with open(scratch, "wb") as file:
@@ -246,7 +241,7 @@ def refused_writes(place: object) -> Iterator[None]:
 
 
 def read(path: epath.PathLike) -> bytes:
-    """The content of a file; a FileNotFoundError if there is none."""
+    """The content of a file; raises a FileNotFoundError if there is none."""
     if is_remote(path):
         with store_errors(path):
             return store().cat_file(os.fspath(path))
@@ -254,7 +249,7 @@ def read(path: epath.PathLike) -> bytes:
 
 
 def version(path: epath.Path) -> str:
-    """A text that changes whenever a file is written: its size and time, or its generation."""
+    """A text that changes whenever the file is written: its size and time, or its generation."""
     if is_remote(path):
         with store_errors(path):
             return str(store().info(os.fspath(path)).get("generation"))
@@ -268,7 +263,7 @@ def write_json(path: epath.PathLike, value: Any) -> None:
 
 
 def read_json(path: epath.PathLike) -> dict[str, Any]:
-    """Reads a file of one JSON object; a ValueError if it holds something else."""
+    """Reads a file of one JSON object; raises a ValueError if it holds something else."""
     try:
         value = json.loads(read(path))
     except RecursionError:

@@ -12,11 +12,11 @@ class ModelFields(Group):
     """Fields ``model``."""
 
     name: str
-    """name of the network, which sets the model fields that are unset"""
+    """name of the network, which sets unset model fields"""
     two_streams: bool | None
     """a residual and a transient stream in place of one stream"""
     outer_shortcut: str | None
-    """where the shortcut of a block is added"""
+    """where a block's shortcut is added"""
     stem_width: int | None
     """channels of the first convolution"""
     widths: tuple[Any, ...] | None
@@ -28,7 +28,7 @@ class ModelFields(Group):
     shortcut: str | None
     """shortcut where the shape changes"""
     stride_layer: str | None
-    """layer of a block that takes its stride"""
+    """layer of a block that has its stride"""
     head: str | None
     """conv: 1x1 convolution, batch norm, pooling; dense: pooling, dense layer"""
     head_relu: bool | None
@@ -36,7 +36,7 @@ class ModelFields(Group):
     use_bias: bool | None
     """biases in the convolutions"""
     kernel_init: str | None
-    """initialization of kernels: He et al. or Glorot"""
+    """initializer: He et al.'s or Glorot's"""
     norm_momentum: float | None
     """part of the running statistics that each step keeps"""
     norm_epsilon: float | None
@@ -49,7 +49,7 @@ class DatasetFields(Group):
     name: str
     """name of the data set"""
     data_dir: str | None
-    """folder of prepared sets; unset: that of TFDS"""
+    """folder of prepared sets; unset: TFDS's own"""
     validation_fraction: float
     """part of the training set to hold out and report on, in place of the test split"""
     num_train: int | None
@@ -57,7 +57,7 @@ class DatasetFields(Group):
     num_test: int | None
     """number of test images to use; unset: all"""
     digest: str | None
-    """digest of the arrays that are trained on; train_and_evaluate(dataset=) fills it in"""
+    """digest of the arrays to train on, which train_and_evaluate(dataset=) fills in"""
 
 
 class InitFields(Group):
@@ -66,7 +66,7 @@ class InitFields(Group):
     weights: str | None
     """trained weights to start from; unset: random ones"""
     digest: str | None
-    """digest of the weights that the run started from, which fills it in"""
+    """digest of the weights to start from, which the run fills in"""
     freeze: tuple[Any, ...]
     """parts that are not trained; their batch norms use the running statistics"""
 
@@ -75,7 +75,7 @@ class AugmentFields(Group):
     """Fields ``augment``."""
 
     crop_padding: int
-    """width of the zeros around an image before it is cropped at random"""
+    """zero padding of images before the random crop"""
     flip: bool
     """mirror images at random"""
     mixup: float
@@ -92,11 +92,11 @@ class TrainFields(Group):
     epochs: int
     """passes over the training set"""
     log_every_steps: int
-    """steps between records of the metrics, which are means over them"""
+    """steps that each record of the metrics averages"""
     label_smoothing: float
-    """part of a label's probability that is spread over all classes"""
+    """part of a label's probability spread over all classes"""
     average_decay: float
-    """decay of a moving average of the weights, which is then evaluated; 0: none"""
+    """decay of the moving average of weights to use; 0: none"""
     time_limit: str | None
     """time after which to stop at a checkpoint; the same command goes on from there"""
 
@@ -105,11 +105,11 @@ class OptimizerFields(Group):
     """Fields ``optimizer``."""
 
     learning_rate: float
-    """highest learning rate: the first, or the one after a warm-up"""
+    """highest learning rate: the first, or after warm-up"""
     momentum: float
     """momentum of SGD"""
     weight_decay: float
-    """factor of the L2 penalty on the kernels"""
+    """factor of the L2 penalty on kernels"""
     decay_identity: bool
     """ablation: L2 penalty on kernels plus identity"""
     nesterov: bool
@@ -120,9 +120,9 @@ class ScheduleFields(Group):
     """Fields ``schedule``."""
 
     kind: str
-    """learning rate in steps or along a cosine"""
+    """shape of the learning rate over time"""
     warmup_epochs: int
-    """epochs of a rising learning rate before a cosine"""
+    """epochs of warm-up before a cosine"""
     milestones: tuple[Any, ...]
     """epochs after which the learning rate drops"""
     factor: float
@@ -160,11 +160,11 @@ class Fields(Group):
     """All fields."""
 
     seed: int
-    """random seed of the weights, the order of the images and augmentation"""
+    """random seed of weights, image order and augmentation"""
     num_seeds: int
-    """networks to train, with seeds seed, seed + 1, ..., each in its own folder"""
+    """number of seeds to train, from seed on, with a folder each"""
     compute_dtype: str | None
-    """type of the computation; unset: float32 on a CPU, bfloat16 elsewhere"""
+    """type of computation; unset: float32 on CPU, else bfloat16"""
     model: ModelFields
     dataset: DatasetFields
     init: InitFields

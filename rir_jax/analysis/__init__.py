@@ -1,4 +1,4 @@
-"""Analyses of networks: their layers and costs, and how they use their streams."""
+"""Analyses of networks: their layers and costs, and the use of their streams."""
 
 from rir_jax.analysis.ablation import ablate, filter_norms, stream_norms
 from rir_jax.analysis.layers import Layer, layers_of

@@ -1,8 +1,8 @@
-"""How a trained network divides its work between its streams (paper, Fig. 3).
+"""The division of work between the streams of a trained network (paper, Fig. 3).
 
 The paper ablates each stream of a trained network and measures the accuracy. Its exact procedure
-is not known to us; ours zeroes one stream at the output of one block, for every block and stream,
-and each stream at all blocks at once.
+is unknown to us. Ours zeroes one stream at the output of one block, for every block and stream, and
+each stream at all blocks at once.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ FILTER_GROUPS = ("rr", "rt", "tr", "tt")
 
 
 def block_names(model: Network) -> list[str]:
-    """The residual blocks of a network, from input to output.
+    """The names of a network's residual blocks, from input to output.
 
     Examples:
       >>> block_names(Network(10, widths=(16, 32), blocks=(2, 1)))
@@ -41,15 +41,15 @@ def ablate(
 
     Args:
       model: a network of two streams.
-      variables: of the trained network.
-      images: ``[N, H, W, C]``, as the network takes them.
+      variables: variables of the trained network.
+      images: normalized images ``[N, H, W, C]``.
       labels: int ``[N]``.
-      batch_size: images at once; the result does not depend on it.
+      batch_size: number of images at once; the result does not depend on it.
 
     Returns:
       "none", the accuracy of the whole network (0 to 1); "blocks", for each block's name the
-      accuracy with its "residual" or "transient" output zeroed; "everywhere", the same with that
-      stream zeroed at all blocks.
+      accuracies with its "residual" and "transient" output zeroed; "everywhere", the accuracies
+      with that stream zeroed at all blocks.
 
     Raises:
       ValueError: the network has one stream.
@@ -65,22 +65,27 @@ def ablate(
     """
     _check_two_streams(model)
     blocks = block_names(model)
-    whole = np.ones((len(blocks), 2), np.float32)
-
-    def accuracy(keep):
-        return _accuracy(apply, variables, images, labels, keep, batch_size)
-
     apply = jax.jit(lambda variables, images, keep: _masked(model, variables, images, keep))
-    result = {"none": accuracy(whole), "blocks": {}, "everywhere": {}}
-    for stream, name in enumerate(STREAMS):
-        for index, block in enumerate(blocks):
-            keep = whole.copy()
-            keep[index, stream] = 0
-            result["blocks"].setdefault(block, {})[name] = accuracy(keep)
-        keep = whole.copy()
-        keep[:, stream] = 0
-        result["everywhere"][name] = accuracy(keep)
-    return result
+
+    def accuracy(zeroed_blocks, stream):
+        keep = np.ones((len(blocks), 2), np.float32)
+        keep[zeroed_blocks, stream] = 0
+        correct = 0
+        for start in range(0, len(labels), batch_size):
+            part = slice(start, start + batch_size)
+            logits = apply(variables, images[part], keep)
+            correct += int(np.sum(np.argmax(logits, axis=-1) == np.asarray(labels[part])))
+        return correct / len(labels)
+
+    numbered = list(enumerate(STREAMS))
+    return {
+        "none": accuracy([], 0),
+        "blocks": {
+            block: {name: accuracy(index, stream) for stream, name in numbered}
+            for index, block in enumerate(blocks)
+        },
+        "everywhere": {name: accuracy(slice(None), stream) for stream, name in numbered},
+    }
 
 
 def stream_norms(
@@ -90,13 +95,13 @@ def stream_norms(
 
     Args:
       model: a network of two streams.
-      variables: of the network.
-      images: ``[N, H, W, C]``, as the network takes them; one batch.
-      train: normalize by the statistics of these images, as in training. Use this before
+      variables: variables of the network.
+      images: a batch of normalized images ``[N, H, W, C]``.
+      train: whether to normalize by the statistics of these images, as in training. Use this before
         training, when running statistics still have their initial values.
 
     Returns:
-      For each block's name, the figures of its "residual" and "transient" stream.
+      For each block's name, the figures of its "residual" and "transient" streams.
 
     Raises:
       ValueError: the network has one stream.
@@ -109,9 +114,8 @@ def stream_norms(
 
         def note(block, y):
             halves = streams.split(y.astype(jnp.float32))
-            found[block] = dict(
-                zip(STREAMS, (jnp.sqrt(jnp.mean(x**2)) for x in halves), strict=True)
-            )
+            figures = [jnp.sqrt(jnp.mean(x**2)) for x in halves]
+            found[block] = dict(zip(STREAMS, figures, strict=True))
             return y
 
         options = {"train": True, "mutable": ["batch_stats"]} if train else {}
@@ -124,12 +128,12 @@ def stream_norms(
 def filter_norms(model: Network, params: Any) -> dict[str, dict[str, dict[str, float]]]:
     """Root mean square of the four filter groups of every generalized layer, by block and layer.
 
-    Group "rt" holds the filters from the residual to the transient stream (W_rt), and so on; the
-    identity shortcut is not part of them.
+    Group "rt" holds the filters from the residual to the transient stream (W_rt), and so on. The
+    identity shortcut does not count.
 
     Args:
       model: a network of two streams.
-      params: its collection "params".
+      params: collection "params" of the network.
 
     Returns:
       For each block's name and each layer's ("conv1", ...), the figures of "rr", "rt", "tr", "tt".
@@ -142,14 +146,12 @@ def filter_norms(model: Network, params: Any) -> dict[str, dict[str, dict[str, f
     for block in block_names(model):
         for layer in range(1, model.layers_per_block + 1):
             kernel = np.asarray(params[block][f"conv{layer}"]["kernel"], np.float64)
-            rows, columns = (
-                {stream: streams.half(stream, size // 2) for stream in "rt"}
-                for size in kernel.shape[2:]
+            rows = np.split(kernel, 2, axis=2)  # from r and from t
+            groups = [group for row in rows for group in np.split(row, 2, axis=3)]
+            figures = [float(np.sqrt(np.mean(group**2))) for group in groups]
+            result.setdefault(block, {})[f"conv{layer}"] = dict(
+                zip(FILTER_GROUPS, figures, strict=True)
             )
-            groups = {name: kernel[:, :, rows[name[0]], columns[name[1]]] for name in FILTER_GROUPS}
-            result.setdefault(block, {})[f"conv{layer}"] = {
-                name: float(np.sqrt(np.mean(group**2))) for name, group in groups.items()
-            }
     return result
 
 
@@ -159,7 +161,7 @@ def _check_two_streams(model):
 
 
 def _with_blocks(model, variables, images, change, **options):
-    """Applies a network, with ``change(name, output)`` in place of every block's output."""
+    """Applies a network with ``change(name, output)`` in place of each block's output."""
 
     def intercept(call, arguments, keywords, context):
         y = call(*arguments, **keywords)
@@ -181,12 +183,3 @@ def _masked(model, variables, images, keep):
         return streams.join(residual * factors[0], transient * factors[1])
 
     return _with_blocks(model, variables, images, mask)
-
-
-def _accuracy(apply, variables, images, labels, keep, batch_size):
-    correct = 0
-    for start in range(0, len(labels), batch_size):
-        part = slice(start, start + batch_size)
-        logits = apply(variables, images[part], keep)
-        correct += int(np.sum(np.argmax(logits, axis=-1) == np.asarray(labels[part])))
-    return correct / len(labels)

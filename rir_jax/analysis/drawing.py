@@ -1,62 +1,56 @@
-"""Networks drawn as the paper draws them (Fig. 1 and 2): streams, crossings and both shortcuts.
+"""Pictures of networks in the style of the paper's Fig. 1 and 2, with streams and shortcuts.
 
-A row is a stage, a shaded box a residual block, and a column a layer: from the states on its left,
-along the convolutions, through the sum, batch norm (N) and ReLU (R), to the states on its right.
-From there each stream runs back to the left of the next row.
+A row is a stage, a shaded box a residual block, and a column a layer. A layer leads from the states
+on its left along the convolutions, and through the sum, batch norm (N) and ReLU (R), to the states
+on its right. From the end of a row each stream runs back to the left of the next row.
 """
 
-import dataclasses
 from html import escape
 
-from rir_jax.analysis.layers import Layer, layers_of, sizes
+from rir_jax.analysis.layers import layers_of, sizes
 from rir_jax.models.network import Network
 
-# Okabe and Ito's colours, told apart with any kind of colour vision; line styles differ too.
+# Okabe and Ito's colours, which differ for any kind of colour vision; line styles differ too.
 _RESIDUAL, _TRANSIENT, _CROSSING, _OUTER = "#0072B2", "#D55E00", "#999999", "#009E73"
 _INK, _BLOCK = "#333333", "#f3f4f6"
 _COLUMN, _LEFT, _ARCS, _LANES, _GAP = 138, 40, 74, 74, 66
-_NARROWEST = 480  # room for stem and head; text stays readable on a phone
-_ENDS = 52  # height of the row of the stem, and of that of the head
-_SUM, _NORM, _NORM_SUM, _RELU, _RELU_SUM = 54, 75, 94, 113, 129  # within a column
+_NARROWEST = 480  # least width: stem and head fit, and text is readable on a phone
+_ENDS = 52  # height of the rows of stem and head
+_SUM, _NORM, _NORM_SUM, _RELU, _RELU_SUM = 54, 75, 94, 113, 129  # places within a column
 
 
 def draw_network(
     model: Network, image_shape: tuple[int, int, int] = (32, 32, 3), title: str = "network"
 ) -> str:
-    """A network of any family as an SVG picture.
+    """An SVG picture of a network of any family.
 
     Args:
-      model: what to draw.
-      image_shape: ``(H, W, C)`` of its images.
-      title: its name.
+      model: network to draw.
+      image_shape: shape ``(H, W, C)`` of the images.
+      title: title of the picture.
 
     Returns:
-      The text of an SVG file. Layers have tooltips that say what they are and what they cost.
+      The text of an SVG file. Tooltips of layers tell their kind and cost.
 
     Examples:
       >>> import rir_jax
       >>> draw_network(rir_jax.create_model("rir32"))[:4]
       '<svg'
     """
-    return _Drawing(model, layers_of(model, image_shape), image_shape, title).svg()
+    return _Drawing(model, image_shape, title).svg()
 
 
-@dataclasses.dataclass
 class _Drawing:
-    model: Network
-    layers: list[Layer]
-    image_shape: tuple[int, int, int]
-    title: str
-
-    def __post_init__(self) -> None:
-        self.parts: list[str] = []
+    def __init__(self, model: Network, image_shape: tuple[int, int, int], title: str):
+        self.model, self.image_shape, self.title = model, image_shape, title
+        self.layers = layers_of(model, image_shape)
         self.by_name = {layer.name: layer for layer in self.layers}
-        two = self.model.two_streams
-        self.lanes = ("r", "t") if two else ("x",)
+        self.parts: list[str] = []
+        self.lanes = ("r", "t") if model.two_streams else ("x",)
         self.colors = {"r": _RESIDUAL, "t": _TRANSIENT, "x": _INK}
-        self.row_height = _ARCS + (_LANES if two else 0) + _GAP
-        columns = max(self.model.blocks) * self.model.layers_per_block
-        self.width = max(_NARROWEST, _LEFT * 2 + columns * _COLUMN)
+        self.row_height = _ARCS + (len(self.lanes) - 1) * _LANES + _GAP
+        self.block_width = model.layers_per_block * _COLUMN
+        self.width = max(_NARROWEST, _LEFT * 2 + max(model.blocks) * self.block_width)
 
     def svg(self) -> str:
         parameters = sum(layer.parameters for layer in self.layers)
@@ -65,14 +59,15 @@ class _Drawing:
         self._text(_LEFT, 34, self.title, size=20, weight="bold")
         self._text(_LEFT, 54, heading, size=12)
         image = (f"image {sizes(self.image_shape)}", None)
-        x_end = self._boxes(92, [image, *map(_described, [self.by_name["stem_conv"]])])
+        x_end = self._boxes(92, [image, _described(self.by_name["stem_conv"])])
         y, y_ends = 92 + _ENDS, dict.fromkeys(self.lanes, 106.0)
-        for stage in range(1, len(self.model.blocks) + 1):
+        for stage, blocks in enumerate(self.model.blocks, 1):
             self._join(x_end, y_ends, y, _LEFT + 4, self._lane_heights(y))
             y_ends = self._lane_heights(y)
-            y = self._stage(stage, y)
-            columns = self.model.blocks[stage - 1] * self.model.layers_per_block
-            x_end = _LEFT + columns * _COLUMN + 4
+            for block in range(blocks):
+                self._block(f"stage{stage}_block{block + 1}", _LEFT + block * self.block_width, y)
+            y += self.row_height
+            x_end = _LEFT + blocks * self.block_width + 4
         into_head = {lane: y + 26.0 + 8 * i for i, lane in enumerate(self.lanes)}
         self._join(x_end, y_ends, y + 10, _LEFT, into_head)
         head = [_described(layer) for layer in self.layers if layer.name.startswith("head_")]
@@ -88,7 +83,7 @@ class _Drawing:
         )
 
     def _boxes(self, y, texts):
-        """The stem or the head: boxes of texts, with layers or None; returns where they end."""
+        """Draws the stem or the head as boxes of texts, with layers or None; returns their end."""
         x = _LEFT
         for text, layer in texts:
             width = 7 * len(text) + 24
@@ -104,13 +99,13 @@ class _Drawing:
         return x - 25
 
     def _lane_heights(self, y):
-        """The height of each stream in the row that starts at ``y``."""
+        """The y of each stream in the row that starts at ``y``."""
         return {lane: y + _ARCS + i * _LANES for i, lane in enumerate(self.lanes)}
 
     def _join(self, x_from, y_from, y_row, x_to, y_to):
-        """Leads each stream from the end of a row into the next row, which starts at ``y_row``.
+        """Draws each stream from the end of a row to the next row, which starts at ``y_row``.
 
-        The outer stream on the right is the inner one on the left: they do not cross.
+        The outer stream on the right is the inner one on the left, so they do not cross.
         """
         for i, lane in enumerate(self.lanes):
             inner = len(self.lanes) - 1 - i
@@ -122,33 +117,24 @@ class _Drawing:
             )
             self._line(x_to - 8, y_to[lane], x_to, y_to[lane], self.colors[lane], True)
 
-    def _stage(self, stage, y):
-        for block in range(self.model.blocks[stage - 1]):
-            x = _LEFT + block * self.model.layers_per_block * _COLUMN
-            self._block(f"stage{stage}_block{block + 1}", x, y)
-        return y + self.row_height
-
     def _block(self, name, x, y):
-        model = self.model
-        first, last = (self.by_name[f"{name}/conv{i}"] for i in (1, model.layers_per_block))
-        width = model.layers_per_block * _COLUMN
+        numbers = range(1, self.model.layers_per_block + 1)
+        layers = [self.by_name[f"{name}/conv{number}"] for number in numbers]
         self.parts.append(
-            f'<rect x="{x + 3}" y="{y}" width="{width - 6}" height="{self.row_height - 16}" '
-            f'rx="8" fill="{_BLOCK}"/>'
+            f'<rect x="{x + 3}" y="{y}" width="{self.block_width - 6}" '
+            f'height="{self.row_height - 16}" rx="8" fill="{_BLOCK}"/>'
         )
-        self._text(x + 12, y + self.row_height - 26, f"{name}  {sizes(last.output_shape)}", 11)
-        top = y + _ARCS
-        if model.outer_shortcut != "none":
-            self._outer_shortcut(name, first, last, x, top, width)
-        for position in range(model.layers_per_block):
-            layer = self.by_name[f"{name}/conv{position + 1}"]
-            joins = position == model.layers_per_block - 1
+        text = f"{name}  {sizes(layers[-1].output_shape)}"
+        self._text(x + 12, y + self.row_height - 26, text, 11)
+        if self.model.outer_shortcut != "none":
+            self._outer_shortcut(name, layers[0], layers[-1], x, y + _ARCS)
+        for position, layer in enumerate(layers):
             self.parts.append(f"<g>{_tooltip(layer)}")
-            self._layer(layer, x + position * _COLUMN, top, joins)
+            self._layer(layer, x + position * _COLUMN, y, layer is layers[-1])
             self.parts.append("</g>")
 
-    def _layer(self, layer, x, top, joins):
-        y_of = {lane: top + i * _LANES for i, lane in enumerate(self.lanes)}
+    def _layer(self, layer, x, y, joins):
+        y_of = self._lane_heights(y)
         start, end = x + 4, x + _COLUMN + 4
         outer = self.model.outer_shortcut if joins else "none"
         sums = self.model.two_streams or outer == "pre_norm"
@@ -158,9 +144,8 @@ class _Drawing:
                 color = self.colors[source] if source == target else _CROSSING
                 self._line(start, y_of[source], reach, y_of[target], color, arrow=True)
         if self.model.two_streams:
-            changes = layer.input_shape != layer.output_shape
             self._arc(start, x + _SUM, y_of["r"], 20, _RESIDUAL, "4 3")
-            if changes:
+            if layer.input_shape != layer.output_shape:
                 label = "1x1" if self.model.shortcut == "projection" else "0-pad"
                 self._text(x + _SUM / 2 + 2, y_of["r"] - 24, label, size=9, anchor="middle")
         if "stride 2" in layer.kind:
@@ -177,32 +162,27 @@ class _Drawing:
             self.parts.append(f'<circle cx="{start}" cy="{y}" r="4" fill="{color}"/>')
             self.parts.append(f'<circle cx="{end}" cy="{y}" r="4" fill="{color}"/>')
 
-    def _outer_shortcut(self, name, first, last, x, top, width):
+    def _outer_shortcut(self, name, first, last, x, top):
         joint = {"pre_norm": _SUM, "pre_relu": _NORM_SUM, "post_relu": _RELU_SUM}
-        end = x + width - _COLUMN + joint[self.model.outer_shortcut]
+        end = x + self.block_width - _COLUMN + joint[self.model.outer_shortcut]
         self._arc(x + 4, end, top, 50, _OUTER, None)
         if first.input_shape != last.output_shape:
             label = "1x1 conv" if f"{name}/projection" in self.by_name else "zero channels"
             self._text((x + 4 + end) / 2, top - 54, label, size=10, anchor="middle")
 
     def _legend(self, y: int) -> int:
-        entries: list[tuple[str, tuple[str, str | None] | None]] = [
-            ("sum", None),
-            ("N: batch norm", None),
-            ("R: ReLU", None),
-        ]
+        entries: list[tuple[str, tuple[str, str | None] | None]]
+        entries = [("convolution", (_INK, None))]
         if self.model.two_streams:
             entries = [
                 ("residual stream r, W_rr", (_RESIDUAL, None)),
                 ("transient stream t, W_tt", (_TRANSIENT, None)),
                 ("crossings W_rt, W_tr", (_CROSSING, None)),
                 ("shortcut of a layer", (_RESIDUAL, "4 3")),
-                *entries,
             ]
-        else:
-            entries.insert(0, ("convolution", (_INK, None)))
         if self.model.outer_shortcut != "none":
-            entries.insert(-3, (f"outer shortcut ({self.model.outer_shortcut})", (_OUTER, None)))
+            entries.append((f"outer shortcut ({self.model.outer_shortcut})", (_OUTER, None)))
+        entries += [("sum", None), ("N: batch norm", None), ("R: ReLU", None)]
         x = _LEFT
         for text, style in entries:
             width = 7 * len(text) + 44
@@ -229,18 +209,13 @@ class _Drawing:
         )
         if arrow:
             length = ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5
-            u, v = (x2 - x1) / length, (y2 - y1) / length
-            a, b = (
-                (x2 - 6 * u + 3 * v, y2 - 6 * v - 3 * u),
-                (x2 - 6 * u - 3 * v, y2 - 6 * v + 3 * u),
-            )
-            self.parts.append(
-                f'<path d="M{x2:g} {y2:g}L{a[0]:.1f} {a[1]:.1f}L{b[0]:.1f} {b[1]:.1f}Z" '
-                f'fill="{color}"/>'
-            )
+            u, v = 6 * (x2 - x1) / length, 6 * (y2 - y1) / length
+            corners = [(x2 - u + side * v, y2 - v - side * u) for side in (0.5, -0.5)]
+            lines = "".join(f"L{x:.1f} {y:.1f}" for x, y in corners)
+            self.parts.append(f'<path d="M{x2:g} {y2:g}{lines}Z" fill="{color}"/>')
 
     def _arc(self, x1, x2, y, height, color, dash):
-        """From a state over what it skips, down onto the sum that it joins."""
+        """Draws a shortcut from a state at ``x1``, over the layers it skips, to a sum at ``x2``."""
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
         bend = min(22, (x2 - x1) / 2)
         self.parts.append(

@@ -1,4 +1,4 @@
-"""The layers of a network, with what each costs: found by running it on shapes alone."""
+"""The layers of a network with their costs, found by running it on shapes alone."""
 
 import dataclasses
 import math
@@ -13,17 +13,16 @@ from rir_jax.models.norm import BatchNorm
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A layer with weights of a network, on one image.
+    """A layer of a network that has weights, applied to one image.
 
     Attributes:
       name: path of its module, such as "stage1_block1/conv1".
-      kind: in words.
-      input_shape: ``(H, W, C)``, or ``(C,)``.
-      output_shape: ``(H, W, C)``, or ``(C,)``.
-      parameters: trainable ones; those of a batch norm after it count here.
-      macs: multiplications, each with its addition, in convolutions and matrix products. Batch
-        norms, shortcuts and ReLUs do not count: for inference they can be folded away or are
-        additions.
+      kind: kind of layer, in words.
+      input_shape: shape of its input, ``(H, W, C)`` or ``(C,)``.
+      output_shape: shape of its output, ``(H, W, C)`` or ``(C,)``.
+      parameters: number of trainable parameters, with those of the batch norm after it.
+      macs: number of multiplications, each with an addition, in convolutions and matrix products.
+        Batch norms, shortcuts and ReLUs do not count: in inference they are folded or additions.
     """
 
     name: str
@@ -35,11 +34,11 @@ class Layer:
 
 
 def layers_of(model: Network, image_shape: tuple[int, int, int] = (32, 32, 3)) -> list[Layer]:
-    """The layers of a network, from the image on. Computes nothing.
+    """The layers of a network, from input to output. Runs on shapes alone.
 
     Args:
       model: any network of this package.
-      image_shape: ``(H, W, C)``.
+      image_shape: shape ``(H, W, C)`` of the images.
 
     Examples:
       >>> import rir_jax
@@ -94,7 +93,7 @@ def _count(module):
 
 
 def table(layers: list[Layer]) -> str:
-    """Layers as lines of text, with their shares of the multiplications and a last line of sums.
+    """A table of layers as text, with their shares of the multiplications and a last line of sums.
 
     Examples:
       >>> import rir_jax
@@ -133,5 +132,5 @@ def table(layers: list[Layer]) -> str:
 
 
 def sizes(shape: tuple[int, ...]) -> str:
-    """A shape in words, such as "32x32x3"."""
+    """A shape as text, such as "32x32x3"."""
     return "x".join(map(str, shape))

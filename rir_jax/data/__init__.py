@@ -1,1 +1,1 @@
-"""From a data set's name to training batches on the device."""
+"""Data: from the name of a data set to training batches on the devices."""

@@ -1,4 +1,4 @@
-"""Work on a stream of items, done by threads ahead of whoever takes the results."""
+"""Work on a stream of items, done by threads ahead of the code that reads the results."""
 
 import os
 import queue
@@ -15,18 +15,18 @@ THREADS = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity
 def in_batches(
     items: Iterable[Item], work: Callable[[Item], Result], size: int
 ) -> Iterator[list[Result]]:
-    """Does some work on each item; yields the results in the items' order, as they are known.
+    """Calls ``work`` on each item, and yields the results in the order of the items.
 
-    Threads are up to two batches ahead of the one that takes the results. Items may come slowly,
-    from a pipe: what is known is yielded without waiting for the next.
+    Threads work up to two batches ahead of the caller. Items may come slowly, as from a pipe: a
+    batch is yielded as soon as it has a result, without waiting for more.
 
     Args:
-      items: taken in a thread of its own.
-      work: what is done with an item, in several threads at once.
-      size: results in a batch, at most; there are as many as are known, at least one.
+      items: the items, which a thread of its own reads.
+      work: function of one item, called in several threads at once.
+      size: number of results in a batch, at most; a batch has one or more.
 
     Raises:
-      Exception: whatever ``items`` or ``work`` raises, after the results before it.
+      Exception: the error that ``items`` or ``work`` raised, after the results before it.
 
     Examples:
       >>> [number for batch in in_batches(range(5), lambda x: x**2, size=2) for number in batch]
@@ -42,14 +42,14 @@ def in_batches(
                 batch.append(future.result())
             yield batch
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # which ends the thread, once it has room
+        pool.shutdown(wait=False, cancel_futures=True)  # ends the thread, once it has room
         with results.mutex:
             results.queue.clear()
             results.not_full.notify()
 
 
 def _feed(items, work, pool, results):
-    """Puts a future for each item, in their order; None at the end."""
+    """Puts a future for each item into the queue, in order, and None at the end."""
     try:
         for item in items:
             results.put(pool.submit(work, item))
@@ -61,7 +61,7 @@ def _feed(items, work, pool, results):
 
 
 def _next_if_known(results):
-    """The next future if it has a result by now; it stays where it is otherwise."""
+    """Takes the next future if it has a result; else leaves it and returns None."""
     with results.mutex:
         future = results.queue[0] if results.queue else None
     known = future is not None and future.done() and future.exception() is None

@@ -1,8 +1,8 @@
-"""Decoded images on disk, so that a second start reads them in a moment.
+"""A cache of decoded images on disk, which makes a second start fast.
 
-A cache entry is two ``.npy`` files (never pickled) and their digests. It is keyed by the decoder
-and the prepared files' names, sizes and times (in a bucket by their versions), and left aside when
-it does not match them.
+An entry is two ``.npy`` files (never pickled) and their digests. Its key is made from the number of
+the decoder and from the prepared files' names, sizes and times (in a bucket, their versions). An
+entry that does not match its digests is ignored.
 """
 
 import contextlib
@@ -16,14 +16,16 @@ import numpy as np
 
 from rir_jax.files import cache_root, digest, digest_of_array, version
 
-_DECODER = "2"  # of the code that decodes: what another one has decoded is not read
+_DECODER = "2"  # number of the decoder's version: another one's entries are ignored
+_NAMES = ("images", "labels")
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
 def arrays(folder, split: str, decode: Callable[[], Arrays]) -> Arrays:
-    """Images and labels of a split of a prepared folder, decoded at most once.
+    """Images and labels of a split of a prepared folder, from the cache or from ``decode``.
 
-    A cache that cannot be written (a full disk, a read-only home, none) is done without.
+    Without a cache that can be written (a full disk, a read-only home, no home) they are decoded
+    each time.
     """
     root = cache_root()
     if root is None:
@@ -39,10 +41,8 @@ def arrays(folder, split: str, decode: Callable[[], Arrays]) -> Arrays:
 
 
 def _key(folder):
-    described = [str(folder), _DECODER]
-    for path in sorted(folder.iterdir()):
-        described.append(f"{path.name} {version(path)}")
-    return digest(os.fsencode("\n".join(described)))[:32]
+    versions = [f"{path.name} {version(path)}" for path in sorted(folder.iterdir())]
+    return digest(os.fsencode("\n".join([str(folder), _DECODER, *versions])))[:32]
 
 
 def _read(entry):
@@ -50,14 +50,11 @@ def _read(entry):
         digests = json.loads((entry / "digests.json").read_text())
         loaded = tuple(np.load(entry / f"{name}.npy", allow_pickle=False) for name in _NAMES)
         intact = [digest_of_array(array) for array in loaded] == [digests[name] for name in _NAMES]
-    except Exception:  # whatever a damaged or hostile file makes its readers raise
+    except Exception:  # a damaged or hostile file may raise anything
         return None
     images, labels = loaded
     sound = (images.dtype, images.ndim, labels.dtype, labels.ndim) == (np.uint8, 4, np.int32, 1)
     return loaded if intact and sound and len(images) == len(labels) else None
-
-
-_NAMES = ("images", "labels")
 
 
 def _write(entry, decoded):
@@ -66,10 +63,11 @@ def _write(entry, decoded):
     with tempfile.TemporaryDirectory(dir=entry.parent) as scratch:
         made = pathlib.Path(scratch) / "entry"
         made.mkdir()
+        digests = {}
         for name, array in zip(_NAMES, decoded, strict=True):
             np.save(made / f"{name}.npy", array, allow_pickle=False)
-        digests = {name: digest_of_array(a) for name, a in zip(_NAMES, decoded, strict=True)}
+            digests[name] = digest_of_array(array)
         (made / "digests.json").write_text(json.dumps(digests))
-        if entry.exists():  # damaged, or another process was faster: either way ours is whole
+        if entry.exists():  # it is damaged, or another process was faster; this one is whole
             entry.rename(pathlib.Path(scratch) / "old")
         made.rename(entry)

@@ -1,4 +1,4 @@
-"""What every source yields: two splits of uint8 images in memory, and what describes them."""
+"""A data set in memory: two splits of uint8 images, their classes and their statistics."""
 
 import dataclasses
 import reprlib
@@ -15,11 +15,11 @@ from rir_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Images and their labels, kept as NumPy's arrays.
+    """Images and their labels, as NumPy arrays.
 
     Attributes:
       images: uint8 ``[N, H, W, C]``.
-      labels: int32 ``[N]``; a `Dataset` takes any whole numbers.
+      labels: int32 ``[N]``; a `Dataset` accepts any integer type.
     """
 
     images: np.ndarray
@@ -33,21 +33,21 @@ class Split:
         return len(self.labels)
 
     def take(self, index: np.ndarray) -> "Split":
-        """Those at some positions, or where a mask is true."""
+        """The images and labels at some positions, or where a mask is true."""
         return Split(self.images[index], self.labels[index])
 
 
 def check_split(split: Split, class_names: Sequence[str], owner: str) -> None:
-    """Checks that a split is what it says it is, wherever it was read from.
+    """Checks the types, shapes and values of a split.
 
     Args:
-      split: of any arrays.
-      class_names: of its labels.
-      owner: of the split, for messages: "'train' of dataset 'cifar10'".
+      split: a split of any arrays.
+      class_names: names of the classes.
+      owner: name of the split in messages: "'train' of dataset 'cifar10'".
 
     Raises:
-      InputError: no images, of another type or of channels that networks do not take, or labels
-        that are not one for each image or none of the classes.
+      InputError: there are no images, or their type or channels are not allowed; or there is not
+        one label for each image, or a label is not a class.
     """
     images, labels, count = split.images, split.labels, len(class_names)
     if images.ndim != 4 or images.dtype != np.uint8 or not images.size:
@@ -63,7 +63,7 @@ def check_split(split: Split, class_names: Sequence[str], owner: str) -> None:
     wrong = np.flatnonzero((labels < 0) | (labels >= count))
     if len(wrong):
         raise InputError(
-            f"{owner} has {len(wrong):,} labels of {len(labels):,} that are none of its {count} "
+            f"{owner} has {len(wrong):,} labels of {len(labels):,} outside its {count} "
             f"classes, the first is {labels[wrong[0]]}; allowed: 0 to {count - 1} (-1 marks images "
             "without a label: leave them out when preparing the set)"
         )
@@ -71,19 +71,18 @@ def check_split(split: Split, class_names: Sequence[str], owner: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Images to train on, images to report on, and what a trained network needs to know of them.
+    """Images to train on, images to report on, and the names of their classes.
 
     Attributes:
-      train: what is trained on.
-      held_out: what is reported on: the test split, or a part held out of the training split.
-      class_names: one for each label, from 0 on.
-      name: of letters, digits and ``_.+-``; runs, logs and pictures say it.
-      held_out_name: "test" or "validation".
+      train: split to train on.
+      held_out: split to report on: the test split, or a part held out of the training split.
+      class_names: names of the labels, from 0 on.
+      name: name of the data set, of letters, digits and ``_.+-``, in runs, logs and pictures.
+      held_out_name: name of the held-out split, "test" or "validation".
 
     Raises:
-      InputError: a split's images are not uint8 ``[N, H, W, C]`` with 1 or 3 channels, its labels
-        are none of the classes, the two have images of different shapes, or two classes have one
-        name.
+      InputError: images are not uint8 ``[N, H, W, C]`` with 1 or 3 channels, a label is not a
+        class, the splits have images of different shapes, or two classes have the same name.
 
     Examples:
       >>> images = np.zeros((4, 8, 8, 1), np.uint8)
@@ -124,12 +123,12 @@ class Dataset:
 
     @property
     def mean(self) -> np.ndarray:
-        """Of the training images by channel, float64 ``[C]``, in units of the pixels (0-255)."""
+        """The mean of the training images by channel, float64 ``[C]``, for pixels of 0 to 255."""
         return self._statistics[0]
 
     @property
     def std(self) -> np.ndarray:
-        """The standard deviation, as `mean`; 1 for a channel without any variation."""
+        """Their standard deviation by channel, as `mean`; 1 for a channel without variation."""
         return self._statistics[1]
 
     @cached_property
@@ -144,10 +143,11 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """The shape ``(H, W, C)`` of the images."""
         return self.train.images.shape[1:]
 
     def described(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the data, as JSON values."""
+        """The description of the data that a checkpoint keeps, as JSON values."""
         return {
             "name": self.name,
             "num_train_images": len(self.train),
@@ -158,14 +158,14 @@ class Dataset:
         }
 
     def check_same(self, known: Mapping[str, Any], owner: str) -> None:
-        """Checks that these are the data that a network was trained on, as far as it knows them.
+        """Checks that a network was trained on these data, as far as their descriptions tell.
 
         Args:
-          known: some of what `described` gave of those.
-          owner: the network, for messages.
+          known: entries of `described` of the data that the network was trained on.
+          owner: name of the network in messages.
 
         Raises:
-          InputError: naming the first difference.
+          InputError: an entry differs; names the first.
         """
         now = self.described()
         for field, before in known.items():
@@ -178,12 +178,12 @@ class Dataset:
 
 
 def _same(field, before, now):
-    if field in ("mean", "std"):  # in float32 in some places, and JPEG's decoders differ a little
+    if field in ("mean", "std"):  # some places keep float32, and JPEG decoders differ a little
         return np.shape(before) == np.shape(now) and np.allclose(before, now, rtol=0, atol=0.01)
     return (list(before) if isinstance(before, tuple) else before) == now
 
 
-_brief = reprlib.Repr()  # of values in messages
+_brief = reprlib.Repr()  # shortens values in messages
 _brief.maxstring = 80
 _brief.maxlist = _brief.maxtuple = 20
 
@@ -196,14 +196,13 @@ def part_of(
 ) -> Dataset:
     """A data set with fewer images, or with a part of its training split held out.
 
-    The part held out is stratified by class and always the same, whatever the run's seed, so
-    that runs compare.
+    The part held out is stratified by class, and the same for every seed, so that runs compare.
 
     Args:
-      whole: with its own test split.
-      validation_fraction: part of the training split to hold out and report on, 0 for none.
-      num_train: how many training images to use, the first ones; all when None.
-      num_test: how many test images to use, the first ones; all when None.
+      whole: the whole data set, with its own test split.
+      validation_fraction: part of the training split to hold out and report on; 0: none.
+      num_train: number of training images to use, the first ones; None: all.
+      num_test: number of test images to use, the first ones; None: all.
 
     Raises:
       InputError: there are fewer images, or the fraction leaves a split empty.
@@ -237,7 +236,7 @@ def _first(split, count, field, kind, name):
 def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation by channel, float64 ``[C]``, from exact integer sums.
 
-    A channel without any variation gets a deviation of 1, so that dividing by it is harmless.
+    A channel without variation gets a deviation of 1, so that dividing by it is harmless.
     """
     counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
     values = np.arange(256, dtype=np.float64)
@@ -248,7 +247,7 @@ def channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stratified_choice(labels, fraction):
-    """A mask of about ``fraction`` of every class, the same on every call."""
+    """A mask that chooses about ``fraction`` of every class, the same on every call."""
     random = np.random.default_rng(0)
     chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels):

@@ -1,4 +1,4 @@
-"""Folders of image files, and what the names of the folders in them say."""
+"""Folders of image files, whose subfolders name splits and classes."""
 
 import logging
 import os
@@ -17,10 +17,10 @@ _LAYOUTS = "DIR/CLASS/*, or DIR/train/CLASS/* and DIR/test/CLASS/*, of two class
 
 
 def image_files(path: epath.PathLike) -> Iterator[str]:
-    """All files in a folder and in the folders in it, by their names; those of a dot are left out.
+    """The files in a folder and in its subfolders, sorted by name, without those named ``.*``.
 
-    Whether they are images is for their reader to tell. What is no folder stands for itself, and so
-    does a folder that cannot be read or has no files.
+    The files may be of any kind. A path that is not a folder is yielded as it is, and so is a
+    folder that cannot be read or has no files.
 
     Examples:
       >>> list(image_files("photo.jpg"))
@@ -39,24 +39,25 @@ def _walk(path, above):
         children = None
     if children is None:
         yield os.fspath(path)
-    elif real not in above:  # else a link that leads back
+    elif real not in above:  # a link may lead back
         for child in children:
             if not child.name.startswith("."):
                 yield from _walk(child, (*above, real))
 
 
 def labelled_files(folder: epath.PathLike) -> dict[str | None, dict[str, list[str]]]:
-    """The files of each class, by the folders that they are in.
+    """The files of each split and class, by the names of their folders.
 
     Args:
-      folder: holds CLASS/*, or train/CLASS/* and test/CLASS/*.
+      folder: folder of CLASS/*, or of train/CLASS/* and test/CLASS/*.
 
     Returns:
-      Files by class, in the order of the classes' names, of each split: of "train" and of "test",
-      or all of them under None. Classes of "test" are among those of "train".
+      For each split, "train" and "test" or just None, the files by class, sorted by the classes'
+      names. The classes of "test" are among those of "train".
 
     Raises:
-      InputError: it is no folder, has no two classes, or names that collide or cannot be kept.
+      InputError: it is not a folder, has fewer than two classes, or the names of classes collide
+        or cannot be kept.
     """
     root = files.path(folder)
     found = _folders(root)
@@ -86,7 +87,7 @@ def labelled_files(folder: epath.PathLike) -> dict[str | None, dict[str, list[st
 
 
 def _folders(root):
-    """The folders in a folder, by their names."""
+    """The folders in a folder, by name."""
     try:
         children = sorted(root.iterdir())
         folders = [child for child in children if child.is_dir()]

@@ -1,6 +1,6 @@
-"""Images to arrays: the one decoder of files and of data sets, and what networks take.
+"""Images to arrays: the decoder of files and of data sets, and the images that networks take.
 
-Files come from strangers, so there are bounds on what they may ask of this machine.
+Files come from strangers, so their sizes are bounded.
 """
 
 import contextlib
@@ -18,15 +18,15 @@ from rir_jax.errors import InputError
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 CHANNELS = (1, 3)
-"""Of the images that networks take: grey, or RGB."""
+"""The numbers of channels that networks take: grey, or RGB."""
 MAX_PIXELS = 2**25
-"""Of an image as it is decoded: 33.6 million, 134 MB. Checked before decoding."""
+"""The most pixels of a decoded image, 33.6 million (134 MB), checked before decoding."""
 MAX_JPEG_PIXELS = 2**27
-"""Of a JPEG photo that is decoded at a fraction of its size: 134 million."""
+"""The most pixels of a JPEG photo that is decoded at a fraction of its size: 134 million."""
 MAX_BYTES = 2**28
-"""Of a file: more than `MAX_PIXELS` of 16 bits and four channels take without compression."""
-_ALONE = 2**24  # pixels of an image from which on no second one of its kind is decoded beside it
-_ENOUGH = 3  # times the network's size: a JPEG photo is decoded at a fraction that is no less
+"""The most bytes of a file, as many as `MAX_PIXELS` of 16 bits and four channels take."""
+_ALONE = 2**24  # images of more pixels are decoded one at a time, under the lock below
+_ENOUGH = 3  # a JPEG photo is decoded at this many times the network's size or more
 _large = threading.Lock()
 
 
@@ -34,7 +34,7 @@ def read_image(path: os.PathLike | str) -> np.ndarray:
     """Reads an image file as uint8 ``[H, W, 3]``, in RGB; see `decode_image`.
 
     Raises:
-      InputError: no such file, or as `decode_image`.
+      InputError: the file cannot be read, or as `decode_image`.
 
     Examples:
       >>> import tempfile; from PIL import Image
@@ -51,15 +51,15 @@ def read_fitted(
 ) -> tuple[np.ndarray, str]:
     """Reads an image file of any size as an image for a network; see `fit_image`.
 
-    A JPEG photo that is much larger than the network's images is decoded at a half, a quarter or
-    an eighth of its size, at least three times theirs, which is faster and takes little memory.
+    A JPEG photo much larger than the network's images is decoded at a half, a quarter or an eighth
+    of its size, at least three times theirs, which is faster and takes little memory.
 
     Args:
-      path: of a PNG, JPEG or WebP file.
-      image_shape: ``(H, W, C)`` of the network's images.
+      path: path of a PNG, JPEG or WebP file.
+      image_shape: shape ``(H, W, C)`` of the network's images.
 
     Returns:
-      uint8 ``[H, W, C]``, and in words what was done, "" if nothing.
+      uint8 ``[H, W, C]``, and the changes made, in words; "" if none.
 
     Raises:
       InputError: as `read_image` or `fit_image`.
@@ -70,7 +70,7 @@ def read_fitted(
 
 
 def _content(path):
-    """The content of a file, which may be a pipe, up to a little more than is allowed."""
+    """Reads a file, which may be a pipe, up to a little more than is allowed."""
     content = bytearray()
     try:
         with files.path(path).open("rb") as file:
@@ -80,71 +80,67 @@ def _content(path):
         raise InputError(f"image {path} does not exist") from None
     except IsADirectoryError:
         raise InputError(f"image {path} cannot be read: a folder without images") from None
-    except Exception as error:  # no right to, a folder, no name for a file, no such store
+    except Exception as error:  # no permission, no such store, not a file's name, ...
         raise InputError(f"image {path} cannot be read: {error}") from None
     return bytes(content)
 
 
 def decode_image(content: bytes, name: str, channels: int = 3) -> np.ndarray:
-    """Decodes the content of an image file, whatever its mode and depth.
+    """Decodes the content of an image file, of any mode and depth.
 
-    The image stands upright, as its camera noted. What is transparent is black, palettes are
-    looked up, 16 bits become 8, and RGB becomes grey as ITU-R 601 has it.
+    The image is turned upright, as its camera noted. Transparent pixels become black, palettes are
+    looked up, 16 bits become 8, and RGB becomes grey by ITU-R 601.
 
-    Only the decoders of `FORMATS` are tried, and only after the header has told a size of at
-    most `MAX_PIXELS`.
+    Only the decoders of `FORMATS` are tried, and only if the header tells a size of at most
+    `MAX_PIXELS`.
 
     Args:
-      content: of the file.
-      name: of the image, for messages: "image digit.png".
+      content: content of the file.
+      name: name of the image in messages: "image digit.png".
       channels: 1 for grey or 3 for RGB.
 
     Returns:
       uint8 ``[H, W, channels]``.
 
     Raises:
-      InputError: no image of these formats, too large, or damaged.
+      InputError: the content has another format, is too large, or is damaged.
     """
     with _decoded(content, name) as (picture, (width, height)):
-        return _array(_in_channels(picture, channels), (height, width, channels))
+        return np.asarray(_in_channels(picture, channels)).reshape(height, width, channels)
 
 
 @contextlib.contextmanager
 def _decoded(content, name, enough=None):
     """An upright picture in RGB, of at least ``enough`` pixels a side, and its size in the file.
 
-    What is raised while it is used counts as damage, too: Pillow may decode late.
+    Pillow may decode late, so errors in the body of the ``with`` statement count as damage too.
     """
     from PIL import ExifTags, Image, UnidentifiedImageError
 
     if len(content) > MAX_BYTES:
         raise InputError(f"{name} has more bytes than allowed: up to {MAX_BYTES:,}")
     try:
-        # Pillow's own bound is much higher, and a mere warning at first; ours comes before it.
+        # Pillow's own bound is higher, and at first only a warning.
         with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
             image = Image.open(io.BytesIO(content), formats=FORMATS)
         with image:
             size = image.size
             if enough is not None:
-                image.draft(None, (enough, enough))  # of other formats than JPEG: nothing
-            if _pixels(size) > MAX_JPEG_PIXELS or _pixels(image.size) > MAX_PIXELS:
+                image.draft(None, (enough, enough))  # does nothing to formats other than JPEG
+            if math.prod(size) > MAX_JPEG_PIXELS or math.prod(image.size) > MAX_PIXELS:
                 raise InputError(
                     f"{name} is {size[0]} x {size[1]}; allowed: up to {MAX_PIXELS:,} pixels, of a "
                     f"JPEG photo {MAX_JPEG_PIXELS:,}"
                 )
-            with _large if _pixels(size) > _ALONE else contextlib.nullcontext():
+            with _large if math.prod(size) > _ALONE else contextlib.nullcontext():
                 lies = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
                 yield _upright_rgb(image), size[::-1] if lies else size
     except InputError:
         raise
     except UnidentifiedImageError:
-        raise InputError(f"{name} is no image; allowed: {', '.join(FORMATS)}") from None
-    except Exception as error:  # whatever a damaged file makes its decoder raise
+        raise InputError(f"{name} is not an image; allowed: {', '.join(FORMATS)}") from None
+    except Exception as error:  # a damaged file may raise anything
         raise InputError(f"{name} cannot be read: {' '.join(str(error).split())}") from None
-
-
-def _pixels(size):
-    return size[0] * size[1]
 
 
 def _upright_rgb(image):
@@ -165,19 +161,15 @@ def _in_channels(picture, channels):
     return picture if channels == 3 else picture.convert("L")
 
 
-def _array(picture, shape):
-    return np.asarray(picture, np.uint8).reshape(shape)
-
-
 def fit_image(image: np.ndarray, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, str]:
     """Fits an image to a network: cuts the middle to the right proportions, then resizes it.
 
     Args:
-      image: RGB, uint8 ``[height, width, 3]``.
-      image_shape: ``(H, W, C)`` of the network's images, C being 1 (grey) or 3.
+      image: RGB image, uint8 ``[height, width, 3]``.
+      image_shape: shape ``(H, W, C)`` of the network's images; C is 1 (grey) or 3 (RGB).
 
     Returns:
-      uint8 ``[H, W, C]``, and in words what was done, "" if nothing.
+      uint8 ``[H, W, C]``, and the changes made, in words; "" if none.
 
     Raises:
       InputError: the network's images are neither grey nor RGB.
@@ -194,7 +186,7 @@ def fit_image(image: np.ndarray, image_shape: tuple[int, int, int]) -> tuple[np.
 
 
 def _fit(picture, size, image_shape):
-    """As `fit_image`; the picture may be a reduced one, of a file of another ``size``."""
+    """As `fit_image`; the picture may be a reduced one, from a file of the given ``size``."""
     from PIL import Image
 
     height, width, channels = image_shape
@@ -204,7 +196,8 @@ def _fit(picture, size, image_shape):
     if cut != (width, height):
         # Pillow's filters widen with the scale, so that nothing aliases.
         picture = picture.resize((width, height), Image.Resampling.BICUBIC, inner)
-    return _array(picture, image_shape), _changes(cut, size, (width, height))
+    changes = _changes(cut, size, (width, height))
+    return np.asarray(picture).reshape(image_shape), changes
 
 
 def _box(cut, size, reduced):
@@ -220,13 +213,13 @@ def _box(cut, size, reduced):
 
 
 def _largest(size, proportions):
-    """The largest part of a size that has some proportions, at least 1x1."""
+    """The largest size within ``size`` that has some proportions, at least 1x1."""
     scale = min(size[0] / proportions[0], size[1] / proportions[1])
     return tuple(max(1, round(side * scale)) for side in proportions)
 
 
 def _changes(cut, size, wanted):
-    """What it takes to fit a picture, in words."""
+    """The changes that fit a picture, in words."""
     changes = [f"middle {cut[0]}x{cut[1]} of {size[0]}x{size[1]}"] if cut != size else []
     if cut != wanted:
         of = "" if changes else f"{size[0]}x{size[1]} "
@@ -235,24 +228,24 @@ def _changes(cut, size, wanted):
 
 
 def check_channels(channels: int, owner: str) -> None:
-    """Checks that images have a number of channels that image files can be brought to.
+    """Checks that images have 1 or 3 channels, as image files can have.
 
     Raises:
-      InputError: naming the owner of the images.
+      InputError: they have not; names the owner of the images.
     """
     if channels not in CHANNELS:
         raise InputError(f"{owner} has images of {channels} channels; allowed: 1 (grey) or 3 (RGB)")
 
 
 def as_images(images: Any, image_shape: tuple[int, ...]) -> Any:
-    """Images as a network takes them, as an array, which may be traced; nothing is converted.
+    """Images for a network as one array, which may be traced. Their values are not converted.
 
     Args:
-      images: an array of NumPy or JAX, or a list of them.
-      image_shape: ``(H, W, C)``.
+      images: an array of NumPy or JAX, or a list of images.
+      image_shape: shape ``(H, W, C)`` of the network's images.
 
     Raises:
-      InputError: their type is not uint8, or their shape not ``[N, H, W, C]``.
+      InputError: the images are not uint8 ``[N, H, W, C]``.
 
     Examples:
       >>> as_images(np.zeros((2, 8, 8)), (8, 8, 1))
@@ -262,8 +255,8 @@ def as_images(images: Any, image_shape: tuple[int, ...]) -> Any:
     if not hasattr(images, "dtype"):
         try:
             images = np.asarray(images)
-        except ValueError as error:  # of several shapes
-            raise InputError(f"images are no array: {error}") from None
+        except ValueError as error:  # they have several shapes
+            raise InputError(f"images are not an array: {error}") from None
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != tuple(image_shape):
         raise InputError(
             f"images are {images.dtype} [{', '.join(map(str, images.shape))}]; allowed: uint8 "

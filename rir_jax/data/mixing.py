@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al., 2018) and CutMix (Yun et al., 2019), on the device, a batch at a time."""
+"""Mixup (Zhang et al., 2018) and CutMix (Yun et al., 2019) of batches, on the device."""
 
 import jax
 import jax.numpy as jnp
@@ -7,19 +7,20 @@ import jax.numpy as jnp
 def mix(
     key: jax.Array, images: jax.Array, targets: jax.Array, mixup: float, cutmix: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Mixes each image of a batch, and its target, with that of the image opposite in it.
+    """Mixes the images of a batch, and their targets, with those of the reversed batch.
+
+    An image keeps the share ``s`` of itself, which is drawn for the whole batch from
+    ``Beta(alpha, alpha)``. With both mixup and CutMix, a fair coin decides for each batch.
 
     Args:
-      key: of the batch. The share ``s`` of an image's own is drawn once a batch, from
-        ``Beta(alpha, alpha)``.
+      key: random key of the batch.
       images: float ``[N, H, W, C]``.
       targets: probabilities of classes, float ``[N, classes]``.
-      mixup: alpha of a weighted sum, ``s * image + (1 - s) * other``; 0 for none.
-      cutmix: alpha of a rectangle that is the other's, with a share ``1 - s`` of the area; 0 for
-        none. With both, a fair coin decides for each batch.
+      mixup: alpha of mixup, the weighted sum ``s * image + (1 - s) * other``; 0: none.
+      cutmix: alpha of CutMix, a rectangle of the other image, ``1 - s`` of the area; 0: none.
 
     Returns:
-      Images and targets, mixed alike.
+      The mixed images and their targets.
 
     Examples:
       >>> images = jnp.stack([jnp.zeros((8, 8, 1)), jnp.ones((8, 8, 1))])
@@ -28,7 +29,7 @@ def mix(
       True
     """
     coin, share, place = jax.random.split(key, 3)
-    masks = []  # of what is an image's own: a share everywhere, or all of it in some places
+    masks = []  # an image's share of itself at each pixel
     if mixup:
         own = _share(share, mixup)
         masks.append(jnp.broadcast_to(own, images.shape[1:3]))
@@ -38,7 +39,7 @@ def mix(
     mask = masks[0]
     if len(masks) > 1:
         mask = jnp.where(jax.random.bernoulli(coin, jnp.float32(0.5)), masks[0], masks[1])
-    own = jnp.mean(mask)  # as it is once the rectangle is cut to whole pixels within the image
+    own = jnp.mean(mask)  # exact: the rectangle is cut to whole pixels within the image
     mixed = _weighted(mask[None, :, :, None].astype(images.dtype), images)
     return mixed, _weighted(own.astype(targets.dtype), targets)
 
@@ -48,15 +49,15 @@ def _weighted(own, of):
 
 
 def _share(key, alpha):
-    if alpha == 1:  # a beta distribution by a loop of rejections is a costly way to be uniform
+    if alpha == 1:  # uniform; drawing from a beta distribution is a costly loop of rejections
         return jax.random.uniform(key, dtype=jnp.float32)
     return jax.random.beta(key, alpha, alpha, dtype=jnp.float32)
 
 
 def _outside_of_rectangle(key, shape, area):
-    """1 outside of a rectangle of that part of the area, 0 inside, float32 ``[H, W]``.
+    """A mask, float32 ``[H, W]``: 0 inside a random rectangle of ``area`` (0 to 1), 1 outside.
 
-    Its centre is anywhere in the image, and what lies beyond the edges is lost.
+    The rectangle's centre is anywhere in the image, and its edges are cut to the image.
     """
     sides = jnp.array(shape, jnp.float32)
     centers = jax.random.uniform(key, (2,), jnp.float32) * sides

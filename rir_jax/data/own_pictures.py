@@ -1,4 +1,4 @@
-"""Folders of pictures to a prepared data set, by the decoder and the fitting of prediction."""
+"""Folders of pictures to a prepared data set, decoded and fitted as prediction does it."""
 
 import collections
 import contextlib
@@ -19,18 +19,18 @@ from rir_jax.data.folders import SPLITS, labelled_files
 from rir_jax.data.images import read_fitted
 from rir_jax.errors import InputError
 
-_BATCH = 64  # files that are read at once
+_BATCH = 64  # files to read at once
 
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """A picture as it will be trained on.
+    """A picture of the prepared set.
 
     Attributes:
-      key: digest of its file's name within the folder of all.
-      split: "train" or "test"; None if it is still to be chosen.
-      label: number of its class.
-      png: content of a PNG file of the network's size.
+      key: digest of the file's path within the folder of pictures.
+      split: "train" or "test"; None: not chosen yet.
+      label: number of the class.
+      png: content of a PNG file, of the network's image size.
     """
 
     key: str
@@ -41,13 +41,13 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """What became of a folder of pictures.
+    """The outcome of preparing a folder of pictures.
 
     Attributes:
-      folder: of the prepared set.
-      class_names: in the order of their labels.
-      counts: images of each split.
-      skipped: paths of the files that are no images.
+      folder: folder of the prepared set.
+      class_names: names of the classes, by label.
+      counts: number of images in each split.
+      skipped: paths of the files that are not images.
     """
 
     folder: epath.Path
@@ -67,16 +67,16 @@ def prepare(
 
     Args:
       images: folder of CLASS/*, or of train/CLASS/* and test/CLASS/*: PNG, JPEG or WebP files.
-      name: of the set: lower-case letters, digits and _.
-      data_dir: where to (default: TFDS's own, ~/tensorflow_datasets), on a disk.
-      image_size: height and width of the images that networks will see, in RGB.
-      test_fraction: part of each class that becomes the test split, more than 0 and less than 1,
-        where the folders do not say which; always the same of the same files, and mostly the same
-        when pictures are added.
+      name: name of the set, of lower-case letters, digits and _.
+      data_dir: folder to write to, on a disk; None: TFDS's own, ~/tensorflow_datasets.
+      image_size: height and width of the prepared images, which are RGB.
+      test_fraction: part of each class that becomes the test split, more than 0 and less than 1, if
+        the folders do not name the splits. The same files always give the same split, and most
+        pictures keep theirs when others are added.
 
     Raises:
-      InputError: a name that is taken, no two classes, names of classes that collide, or a class
-        or a split without an image.
+      InputError: the name is taken, there are fewer than two classes, the names of classes collide,
+        or a class or a split has no image.
       RunError: the set could not be written.
     """
     _check_name(name)
@@ -96,11 +96,11 @@ def prepare(
 
 
 def _check_name(name):
-    import tensorflow_datasets as tfds
-
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise InputError(f"dataset {name!r} is no name; allowed: lower-case letters, digits and _")
-    if name == "digits" or name in tfds.list_builders(with_community_datasets=False):
+        raise InputError(
+            f"dataset {name!r} is not a valid name; allowed: lower-case letters, digits and _"
+        )
+    if name == "digits" or name in sources.names_in_tfds():
         raise InputError(f"dataset {name!r} is the name of another set; allowed: one of your own")
 
 
@@ -116,7 +116,7 @@ def _check_free(name, data_dir):
 
 
 def _read(images, by_split, class_names, shape):
-    """All pictures as examples, and the paths of the files that are none."""
+    """All pictures as examples, and the paths of the files that are not pictures."""
     root = files.path(images)
     labelled = [
         (path, split, class_names.index(class_name))
@@ -127,25 +127,25 @@ def _read(images, by_split, class_names, shape):
 
     def read(item):
         path, split, label = item
+        key = files.digest(os.fsencode(os.path.relpath(path, root)))
         try:
-            key = files.digest(os.fsencode(os.path.relpath(path, root)))
-            return Example(key, split, label, _png(path, shape)), None
+            return Example(key, split, label, _png(path, shape))
         except InputError as error:
-            return None, (path, str(error))
+            return path, error
 
     examples, skipped = [], []
     on_terminal = sys.stderr.isatty()
-    every = 0.1 if on_terminal else 60.0  # seconds: a bar, or a line a minute
+    every = 0.1 if on_terminal else 60.0  # seconds between updates of the bar
     with tqdm.tqdm(total=len(labelled), unit=" files", mininterval=every, delay=every) as bar:
         say = bar.write if on_terminal else print  # bar.write draws the bar each time
         for batch in in_batches(labelled, read, _BATCH):
-            for example, failure in batch:
-                if failure is None:
-                    examples.append(example)
+            for result in batch:
+                if isinstance(result, Example):
+                    examples.append(result)
                 else:
-                    path, reason = failure
+                    path, error = result
                     skipped.append(path)
-                    say(f"skipped: {reason}", file=sys.stderr)
+                    say(f"skipped: {error}", file=sys.stderr)
             bar.update(len(batch))
     return examples, skipped
 
@@ -159,7 +159,7 @@ def _png(path, shape):
 
 
 def _split(examples, fraction):
-    """Puts a part of each class aside, by keys: few change sides when pictures are added."""
+    """Chooses the test split by sorted keys, so few pictures change sides when others are added."""
     by_class = collections.defaultdict(list)
     for example in examples:
         by_class[example.label].append(example.key)
@@ -217,7 +217,7 @@ def _write(name, data_dir, examples, class_names, image_size):
     Pictures.name = name
     where = files.path(data_dir or sources.DEFAULT_DATA_DIR)
     tfds.disable_progress_bar()
-    # TFDS speaks of a download, and would leave a folder for it.
+    # TFDS prints of a download, and would leave a folder for it.
     with contextlib.redirect_stdout(None), tempfile.TemporaryDirectory() as downloads:
         builder = Pictures(data_dir=where, file_format="array_record")
         return sources.build(builder, name, where, download_dir=downloads)

@@ -1,8 +1,8 @@
 """Batches as a pure function of ``(seed, epoch, step)``: no iterator, no position to lose.
 
 The training split lies on the devices as uint8. An epoch visits it in a permutation drawn from
-``(seed, epoch)``; each step's crops and flips are drawn from ``(seed, epoch, step)``. Resuming
-at a step needs nothing but its number.
+``(seed, epoch)``; each step's crops and flips are drawn from ``(seed, epoch, step)``. A run resumes
+at a step by its number alone.
 """
 
 import dataclasses
@@ -16,14 +16,14 @@ from rir_jax.data import augment, mixing
 from rir_jax.data.dataset import Dataset
 from rir_jax.devices.mesh import replicate
 
-_PERMUTATION, _AUGMENTATION, _MIXING = 1, 2, 3  # what a key is for
+_PERMUTATION, _AUGMENTATION, _MIXING = 1, 2, 3  # purposes of keys
 
 
 def device_arrays(dataset: Dataset, mesh) -> dict[str, jax.Array]:
     """The training split and its statistics on every device of the mesh.
 
-    ``images`` uint8 ``[N, H W C]``, ``labels`` int32 ``[N]``, ``mean``, ``std`` float32 ``[C]``. An
-    image is one row, so that devices which tile the last two axes store and gather it whole.
+    ``images`` is uint8 ``[N, H W C]``, ``labels`` int32 ``[N]``, ``mean`` and ``std`` float32
+    ``[C]``. Devices tile the last two axes, and store and gather an image whole if it is one row.
     """
     images = dataset.train.images
     return replicate(
@@ -39,18 +39,18 @@ def device_arrays(dataset: Dataset, mesh) -> dict[str, jax.Array]:
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """How training batches are cut and augmented.
+    """The way from the training split to batches: their order, size and augmentation.
 
     Attributes:
-      size: images a batch; an incomplete last batch of an epoch is dropped.
-      num_images: in the training split.
-      image_shape: ``(H, W, C)``.
-      crop_padding: zeros around an image before the random crop.
+      size: number of images in a batch; an incomplete last batch of an epoch is dropped.
+      num_images: number of images in the training split.
+      image_shape: shape ``(H, W, C)`` of the images.
+      crop_padding: width of the zeros around an image before the random crop.
       flip: whether images are mirrored at random.
-      mixup: see `rir_jax.data.mixing.mix`; labels are probabilities with it.
-      cutmix: the same.
-      num_classes: how many classes such labels have probabilities for.
-      mesh: over whose "data" axis a batch is split.
+      mesh: mesh of devices, whose "data" axis splits a batch.
+      mixup: alpha of mixup, see `rir_jax.data.mixing.mix`; 0: none.
+      cutmix: alpha of CutMix; 0: none. With either, labels are probabilities of classes.
+      num_classes: number of classes of such labels.
     """
 
     size: int
@@ -73,10 +73,10 @@ class Batches:
         return jax.random.permutation(key, jnp.arange(self.num_images, dtype=jnp.int32))
 
     def batch(self, arrays, permutation, seed, step) -> tuple[jax.Array, jax.Array]:
-        """Images float32 ``[size, H, W, C]``, normalized, and labels int32 ``[size]`` of a step.
+        """The batch of a step: normalized images, float32 ``[size, H, W, C]``, and their labels.
 
-        Mixed images have probabilities for labels, float32 ``[size, num_classes]``.
-        ``step`` counts from the start of the run; ``permutation`` is that of its epoch.
+        Labels are int32 ``[size]``, or probabilities float32 ``[size, num_classes]`` of mixed
+        images. ``step`` counts from the start of the run, and ``permutation`` is its epoch's.
         """
         epoch, position = step // self.steps_per_epoch, step % self.steps_per_epoch
         chosen = jax.lax.dynamic_slice(permutation, (position * self.size,), (self.size,))
@@ -95,7 +95,7 @@ class Batches:
 
 
 def _mesh_here(mesh):
-    """The mesh as seen from where this is traced: within a `jax.shard_map`, that one's view."""
+    """The mesh, or within a `jax.shard_map` that function's view of it."""
     view = jax.sharding.get_abstract_mesh()
     return mesh if view.empty else view
 

@@ -1,10 +1,8 @@
-"""Where images come from: scikit-learn's digits, and every TFDS set of images of one size."""
+"""Sources of images: scikit-learn's digits, and every TFDS set of images of one size."""
 
 import contextlib
 import difflib
-import functools
 import importlib.util
-import json
 import os
 import pathlib
 import tempfile
@@ -22,21 +20,21 @@ from rir_jax.data.images import check_channels, decode_image
 from rir_jax.errors import InputError, RunError
 
 DEFAULT_DATA_DIR = "~/tensorflow_datasets"
-_BATCH = 4096  # read at once: item by item costs several times as much
+_BATCH = 4096  # images to read at once; reading them one by one takes several times as long
 
 
 def load_for(
     config: ml_collections.ConfigDict, given: Dataset | None = None, data_dir: str | None = None
 ) -> Dataset:
-    """The data set of a run's config, in the part that it asks for; see `load`.
+    """The part of a data set that a run's config asks for; see `load`.
 
     Args:
-      config: of the run.
-      given: the whole data set, if the run is of arrays.
-      data_dir: in place of the config's.
+      config: config of the run.
+      given: the whole data set, for a run on arrays.
+      data_dir: folder of prepared sets; None: the config's.
 
     Raises:
-      InputError: as `load`, or the data set is not the one whose digest the config has.
+      InputError: as `load`, or the given data set does not have the digest in the config.
     """
     fields = config.dataset.to_dict()
     digest, data_dir = fields.pop("digest"), data_dir or fields["data_dir"]
@@ -63,25 +61,24 @@ def load(
     Args:
       name: "digits", or the name of a TFDS set ("cifar10", "svhn_cropped", ...) that
         `rir_jax.prepare` has prepared, with its config if it has any ("imagenet_resized/32x32").
-      data_dir: folder of prepared TFDS sets (default: TFDS's own, ~/tensorflow_datasets), on a
-        disk or in a bucket (``gs://``).
-      validation_fraction: part of the training split to hold out and report on, 0 for none.
-      num_train: how many training images to use, the first ones (TFDS stores them in a random
-        order); all when None.
-      num_test: how many test images to use, the first ones; all when None.
+      data_dir: folder of prepared TFDS sets, on a disk or in a bucket (``gs://``); None: TFDS's
+        own, ~/tensorflow_datasets.
+      validation_fraction: part of the training split to hold out and report on; 0: none.
+      num_train: number of training images to use, the first ones (TFDS stores them in a random
+        order); None: all.
+      num_test: number of test images to use, the first ones; None: all.
 
     Raises:
-      InputError: the set is not prepared, is of another kind, has fewer images, damaged ones or
-        labels that are none of its classes, or a package to read it is missing.
+      InputError: the set is not prepared, is not of labelled images, has fewer images, a damaged
+        image or a label that is not a class, or a package to read it is missing.
     """
-    read = _digits if name == "digits" else functools.partial(_tfds, name, data_dir)
-    train, test, class_names = read()
+    train, test, class_names = _digits() if name == "digits" else _tfds(name, data_dir)
     whole = Dataset(train, test, class_names, name)
     return part_of(whole, validation_fraction, num_train, num_test)
 
 
 def _digits():
-    """1,797 handwritten digits, 8x8, 16 grey levels; every fifth of each class is for testing."""
+    """1,797 handwritten digits, 8x8, 16 grey levels; every fifth of each class is a test image."""
     extras.require("the data set 'digits'", "sklearn")
     from sklearn.datasets import load_digits
 
@@ -117,17 +114,17 @@ def _tfds(name, data_dir):
 
 
 def described(name: str, features) -> tuple[tuple[int | None, ...], tuple[str, ...]]:
-    """What a TFDS set says of its images and labels.
+    """The shape of the images and the class names of a TFDS set, from its description.
 
     Args:
-      name: of the set, for messages.
-      features: of TFDS.
+      name: name of the set in messages.
+      features: the set's TFDS features.
 
     Returns:
-      The images' ``(H, W, C)``, with None for sizes that it leaves open, and the class names.
+      The images' ``(H, W, C)``, with None for sizes that the set leaves open, and the class names.
 
     Raises:
-      InputError: it has no images of 8 bits in grey or RGB, or no classes.
+      InputError: the images are not grey or RGB of 8 bits, or there are no classes.
     """
     import tensorflow_datasets as tfds
 
@@ -156,7 +153,7 @@ def check_name(name: str) -> None:
     """Checks the form of a data set's name, which becomes a part of paths.
 
     Raises:
-      InputError: it is no name.
+      InputError: the name has another form.
     """
     field = FIELDS["dataset.name"]
     if not field.check(name):
@@ -169,7 +166,7 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
     (TFDS's builders create folders and retry the network when asked for a set that is absent.)
 
     Raises:
-      InputError: there is none that can be read, with the command that prepares it.
+      InputError: no version can be read; names the command that prepares one.
     """
     check_name(name)
     try:
@@ -199,21 +196,19 @@ def prepared_folder(name: str, data_dir: str | None = None) -> epath.Path:
 
 
 def _how(name, data_dir):
-    """How to prepare a set, by whether TFDS can download one of its name."""
+    """The command that prepares a set, which depends on whether TFDS knows its name."""
     command = f"python -m rir_jax.prepare --dataset={name} --data_dir={data_dir}"
-    known = _names_in_tfds()
+    known = names_in_tfds()
     if not known or name.partition("/")[0] in known:
         return f"prepare it with: {command}"
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return (
-        f"TFDS has none of that name{hint}; prepare pictures of your own with: "
-        f"{command} --images=FOLDER"
-    )
+    own = f"prepare pictures of your own with: {command} --images=FOLDER"
+    return f"TFDS has no such set{hint}; {own}"
 
 
-def _names_in_tfds():
-    """Names of all sets that TFDS downloads; none where it is not installed."""
+def names_in_tfds() -> list[str]:
+    """The names of all sets that TFDS downloads; none if TFDS is not installed."""
     if importlib.util.find_spec("tensorflow_datasets") is None:
         return []
     import tensorflow_datasets as tfds
@@ -226,15 +221,15 @@ def _folders(root):
 
 
 def _infos(root):
-    """The descriptions of the versions of a set in its folder."""
+    """The files that describe the versions of a set, in its folder."""
     infos = (version / "dataset_info.json" for version in _folders(root))
     return [info for info in infos if info.exists()]
 
 
 def _file_format(info):
     try:
-        return json.loads(info.read_text()).get("fileFormat")
-    except (OSError, ValueError, AttributeError, RecursionError):
+        return files.read_json(info).get("fileFormat")
+    except (OSError, ValueError):
         return "unknown (dataset_info.json is damaged)"
 
 
@@ -242,15 +237,9 @@ def _version(info):
     return [int(part) if part.isdigit() else -1 for part in info.parent.name.split(".")]
 
 
-def _decode(folder, split, shape):
-    """All images and labels of a split, in the order of the files."""
-    with _on_disk(folder) as local:
-        return _decode_local(local, split, shape)
-
-
 @contextlib.contextmanager
 def _on_disk(folder):
-    """A prepared folder where array_record can read it, which knows no buckets."""
+    """The folder itself, or a copy on disk of one in a bucket, where array_record cannot read."""
     if not files.is_remote(folder):
         yield files.plain(folder)
         return
@@ -260,39 +249,41 @@ def _on_disk(folder):
         yield scratch
 
 
-def _decode_local(folder, split, shape):
-    """The images are decoded as those that are classified later, not by TFDS.
+def _decode(folder, split, shape):
+    """All images and labels of a split, in the order of the files.
 
-    It takes palettes for grey and lets 16 bits overflow.
+    They are decoded as the images that are classified later. TFDS's own decoder takes palettes for
+    grey and lets 16 bits overflow.
     """
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(str(folder))
-    decoders = {"image": tfds.decode.SkipDecoding()}
-    source = builder.as_data_source(split=split, decoders=decoders)
     images, labels = [], []
-    for start in range(0, len(source), _BATCH):
-        indices = list(range(start, min(start + _BATCH, len(source))))
-        for index, example in zip(indices, source.__getitems__(indices), strict=True):
-            name = f"image {index} in {split!r} of dataset {builder.name!r}"
-            image = decode_image(example["image"], name, shape[-1])
-            sizes = zip(shape, image.shape, strict=True)
-            if any(wanted not in (None, size) for wanted, size in sizes):
-                raise InputError(
-                    f"{name} is {image.shape}; allowed: {shape}, one size for all (python -m "
-                    "rir_jax.prepare --images=FOLDER brings pictures of your own to one size)"
-                )
-            shape = image.shape
-            images.append(image)
-            labels.append(example["label"])
+    with _on_disk(folder) as local:
+        builder = tfds.builder_from_directory(str(local))
+        decoders = {"image": tfds.decode.SkipDecoding()}
+        source = builder.as_data_source(split=split, decoders=decoders)
+        for start in range(0, len(source), _BATCH):
+            indices = list(range(start, min(start + _BATCH, len(source))))
+            for index, example in zip(indices, source.__getitems__(indices), strict=True):
+                name = f"image {index} in {split!r} of dataset {builder.name!r}"
+                image = decode_image(example["image"], name, shape[-1])
+                sizes = zip(shape, image.shape, strict=True)
+                if any(wanted not in (None, size) for wanted, size in sizes):
+                    raise InputError(
+                        f"{name} is {image.shape}; allowed: {shape}, one size for all (python -m "
+                        "rir_jax.prepare --images=FOLDER brings pictures of your own to one size)"
+                    )
+                shape = image.shape
+                images.append(image)
+                labels.append(example["label"])
     return np.array(images, np.uint8), np.array(labels, np.int32)
 
 
 def check_can_build(name: str, data_dir: str | None) -> None:
-    """Checks that a set can be written into a folder of prepared sets, before any work is done.
+    """Checks that a set can be written into a folder of prepared sets, before the work begins.
 
     Raises:
-      InputError: the folder is in a bucket, or a package to write it is missing.
+      InputError: the folder is in a bucket, or a package that writes sets is missing.
     """
     if data_dir is not None and files.is_remote(data_dir):
         raise InputError(
@@ -306,11 +297,11 @@ def build(builder: Any, name: str, data_dir: epath.PathLike, **options: Any) -> 
     """Writes a set by a builder of TFDS, with its options, whole or not at all. Returns its folder.
 
     Raises:
-      RunError: it could not be written, or downloaded.
+      RunError: the set could not be downloaded or written.
     """
     try:
         builder.download_and_prepare(**options)
-    except Exception as error:  # network, disk, checksums: whatever TFDS raises
+    except Exception as error:  # network, disk, checksums, ...
         reason = " ".join(str(error).split())[:300]
         raise RunError(f"dataset {name!r} could not be prepared in {data_dir}: {reason}") from error
     return prepared_folder(name, os.fspath(data_dir))

@@ -1,1 +1,1 @@
-"""The machine: the mesh of devices and the processes of a run."""
+"""The machine of a run: its mesh of devices and its processes."""

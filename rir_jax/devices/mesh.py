@@ -1,4 +1,4 @@
-"""The mesh of devices, and where arrays lie on it."""
+"""The mesh of devices, and the placement of arrays on it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,18 +16,19 @@ def create_mesh(
     devices: Sequence[jax.Device] | None = None,
     num_seeds: int = 1,
 ) -> Mesh:
-    """A mesh of groups of devices: "seed" numbers the groups, "data" splits a group's batches.
+    """A mesh of groups of devices: axis "seed" numbers the groups, "data" splits their batches.
 
     Args:
-      batch_size: images a step of one seed, over the devices of its group.
-      data: devices of a group; as many as divide the batch when None (500 images on eight devices
-        run on five).
-      devices: to choose from; all of them when None.
-      num_seeds: trained at once. Each has its own group; with too few devices, as few seeds as
-        possible share a group.
+      batch_size: number of images in a step of one seed, over the devices of its group.
+      data: number of devices in a group; None: the most that divide the batch (500 images on eight
+        devices run on five).
+      devices: devices to choose from; None: all.
+      num_seeds: number of seeds that train at once. Each has its own group; with too few devices,
+        as few seeds as possible share a group.
 
     Raises:
-      InputError: more devices than there are, or a number that does not divide the batch.
+      InputError: ``data`` is more than the devices here, or does not divide the batch; or some
+        process would have no part in the batch.
     """
     devices = list(devices or jax.devices())
     if data is not None and data > len(devices):
@@ -54,15 +55,15 @@ def create_mesh(
 def seeds_at_once(
     num_seeds: int, batch_size: int, data: int | None = None, num_devices: int | None = None
 ) -> int:
-    """How many seeds to train at once by default: one a group of devices, in even lots.
+    """The default number of seeds to train at once: one for each group of devices, in even lots.
 
     Seeds that share a device are no faster than one after another: see docs/performance.md.
 
     Args:
-      num_seeds: in all.
-      batch_size: images a step of one seed.
-      data: devices of a group; None for as many as there are then.
-      num_devices: in all processes; those that are here when None.
+      num_seeds: number of seeds in all.
+      batch_size: number of images in a step of one seed.
+      data: number of devices in a group; None: all that a seed can have.
+      num_devices: number of devices in all processes; None: those that are here.
 
     Examples:
       >>> [seeds_at_once(n, 500, num_devices=8) for n in (1, 3, 5, 9)]
@@ -79,12 +80,12 @@ def seeds_at_once(
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of arrays that every device has whole."""
+    """The sharding of arrays that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """Puts host arrays, the same in every process, whole on every device of the mesh."""
+    """Puts host arrays, which are the same in every process, whole on every device of the mesh."""
     sharding = replicated(mesh)
 
     def put(array):

@@ -1,7 +1,7 @@
 """Several processes that train one network: how they find each other and agree.
 
-Nothing here happens unless it is asked for, so that a run in one process never depends on it.
-`docs/multi_process.md` shows the commands for Cloud TPU, Slurm and a machine with several GPUs.
+A run in one process needs none of this. `docs/multi_process.md` shows the commands for Cloud TPU,
+Slurm and a machine with several GPUs.
 """
 
 import functools
@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rir_jax.errors import InputError, RunError
 
 HEARTBEAT_SECONDS = 30
-"""A process that is silent for this long counts as lost, and the others stop with an error."""
+"""The silence after which a process counts as lost, and the others stop with an error."""
 
 
 def start(
@@ -27,21 +27,21 @@ def start(
     find: bool = False,
     environment: Mapping[str, str] = os.environ,
 ) -> None:
-    """Joins this process to the others of the run; does nothing where there are no others.
+    """Joins this process to the others of the run; does nothing if there are no others.
 
-    To be called before anything else of JAX. What is not given is taken from the environment:
-    ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES``, ``JAX_PROCESS_ID``.
+    Call it before anything else of JAX. ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES`` and
+    ``JAX_PROCESS_ID`` in the environment stand in for arguments that are None.
 
     Args:
-      coordinator_address: ``HOST:PORT`` of process 0, which listens there.
-      num_processes: of the run.
-      process_id: of this one, from 0.
-      find: leave it to JAX to find all three: on Cloud TPU, Slurm and Open MPI. A Cloud TPU
-        environment that names several hosts counts as asking for it.
-      environment: variables; the process's own unless testing.
+      coordinator_address: ``HOST:PORT`` on which process 0 listens.
+      num_processes: number of processes in the run.
+      process_id: number of this process, from 0.
+      find: whether JAX finds all three itself, on Cloud TPU, Slurm and Open MPI. It also does so in
+        a Cloud TPU environment that names several hosts.
+      environment: environment variables; tests give their own.
 
     Raises:
-      InputError: some of the three are missing or not allowed.
+      InputError: one of the three is missing or not allowed.
       RunError: the processes did not find each other.
     """
     address = coordinator_address or environment.get("JAX_COORDINATOR_ADDRESS")
@@ -89,10 +89,10 @@ def _check(given):
 
 
 def check_joined() -> None:
-    """Checks that several processes on one accelerator system were joined into one run.
+    """Checks that the processes on one accelerator system were joined into one run.
 
     Raises:
-      InputError: the devices belong to several processes that were not started as one run.
+      InputError: the devices belong to several processes, which were not joined.
     """
     if jax.process_count() > 1 and not jax.distributed.is_initialized():
         raise InputError(
@@ -102,15 +102,15 @@ def check_joined() -> None:
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes metrics and pictures."""
+    """Whether this process is the one that writes metrics and pictures, process 0."""
     return jax.process_index() == 0
 
 
 def share(values: Sequence[float]) -> np.ndarray | jax.Array:
-    """Sends numbers of this process to all; returns at once.
+    """Starts sending this process's numbers to all processes, and returns at once.
 
-    Reading the result waits for it, and for what was dispatched before: float32
-    ``[processes, len(values)]``, the same in every process.
+    The result is float32 ``[processes, len(values)]``, the same in every process. Reading it waits
+    for all processes, and for everything that was dispatched before.
 
     Examples:
       >>> share([1, 2.5])
@@ -125,7 +125,7 @@ def share(values: Sequence[float]) -> np.ndarray | jax.Array:
 
 
 def gather(number: int) -> list[int]:
-    """A number of each process, below 2**31, in their order. Waits for them.
+    """The number that each process gives, below 2**31, by process. Waits for all processes.
 
     Examples:
       >>> gather(7)
@@ -135,15 +135,15 @@ def gather(number: int) -> list[int]:
 
 
 def agree_all(fact: bool) -> bool:
-    """Whether something holds in all processes. Waits for them."""
+    """Whether ``fact`` is true in all processes. Waits for all processes."""
     return all(gather(fact))
 
 
 def agree_equal(number: int, what: str) -> None:
-    """Checks that a number is the same in all processes. Waits for them.
+    """Checks that a number is the same in all processes. Waits for all processes.
 
     Raises:
-      RunError: it is not; names ``what`` the number is of.
+      RunError: the numbers differ; the message says that they are of ``what``.
     """
     found = gather(number)
     if len(set(found)) > 1:

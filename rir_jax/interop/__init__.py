@@ -1,4 +1,4 @@
-"""Other people's RiR: their networks as overrides of ours, and their weights."""
+"""Other implementations of RiR: their networks, as overrides of ours, and their weights."""
 
 from rir_jax.interop.overrides import NUTSZEBRA, PYTORCHCV, WEIAICUNZAI
 from rir_jax.interop.pytorchcv import from_pytorchcv, to_pytorchcv

@@ -1,8 +1,8 @@
-"""What the public implementations of RiR build, as overrides for `create_model` and configs.
+"""The networks of other public implementations of RiR, as overrides for `create_model` and configs.
 
-Other implementations of the paper differ where it is silent. With these,
-``create_model("rir18_wide", ...)`` is another implementation's network; as config fields,
-``--config.model.outer_shortcut=none`` and so on.
+Implementations differ where the paper is silent. With these overrides,
+``create_model("rir18_wide", ...)`` makes another implementation's network. They are config fields
+too: ``--config.model.outer_shortcut=none`` and so on.
 """
 
 PYTORCHCV = {
@@ -13,7 +13,7 @@ PYTORCHCV = {
     "head_relu": False,
     "use_bias": False,
 }
-"""pytorchcv (PyTorch): no outer shortcut, so a ResNet Init in the paper's terms.
+"""pytorchcv (PyTorch). It has no outer shortcut, so it is a ResNet Init in the paper's terms.
 
 Examples:
   >>> import rir_jax
@@ -28,10 +28,10 @@ NUTSZEBRA = {
     "head_relu": True,
     "use_bias": True,
 }
-"""nutszebra (Chainer): the outer shortcut is added after the last ReLU of a block.
+"""nutszebra (Chainer). It adds the outer shortcut after the last ReLU of a block.
 
-Each of its four convolutions of a layer has a bias. Two add up to each stream, so they are one
-bias here, of the same function. (A batch norm follows, so none of them gets a gradient.)
+Each of the four convolutions of its layer has a bias. Two of them add up in each stream, so here
+they are one bias that computes the same. (A batch norm follows, so biases get no gradient.)
 """
 
 WEIAICUNZAI = {
@@ -39,7 +39,7 @@ WEIAICUNZAI = {
     "shortcut": "projection",
     "stride_layer": "first",
 }
-"""weiaicunzai (PyTorch): the body alone, without the outer shortcut (there, it is commented out).
+"""weiaicunzai (PyTorch), whose outer shortcut is commented out. These overrides make the body.
 
-Its head, a strided 3x3 convolution and two dense layers, is not one of ours.
+Its head, a strided 3x3 convolution and two dense layers, does not exist here.
 """

@@ -2,16 +2,16 @@
 
 pytorchcv keeps the streams apart: four convolutions a layer, ``res_pass_conv`` (W_rr),
 ``res_cross_conv`` (W_rt), ``trans_cross_conv`` (W_tr) and ``trans_pass_conv`` (W_tt), and two
-batch norms. Here they are the blocks of one kernel, and one batch norm. Values are only moved,
-so both directions are exact, in any floating type. Needs no PyTorch:
+batch norms. Here they are the blocks of one kernel, and one batch norm. Values are only moved, so
+both directions are exact, in any floating type. PyTorch is not needed:
 
     state_dict = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
     model = rir_jax.create_model("rir18_wide", num_classes=10, **rir_jax.interop.PYTORCHCV)
     logits = model.apply(rir_jax.interop.from_pytorchcv(state_dict), images)
 
-PyTorch's running variance is that of an unbiased estimate, n / (n - 1) times the batch variance
-that it, like this package, normalizes with. The weights are the same; one that trains on will
-see its running variances drift by that factor.
+PyTorch's running variance is an unbiased estimate: n / (n - 1) times the batch variance that both
+libraries normalize with. The conversion keeps its values; in further training here, the running
+variances drift by that factor.
 """
 
 from collections.abc import Mapping
@@ -37,26 +37,26 @@ _NORM = {
 }
 _TRACKED = "num_batches_tracked"
 _AXES_BEFORE = {"kernel": 0, "projection": 2}
-"""Axes of size 1 that an entry has in a state dict before its inputs and outputs; else 1."""
+"""Axes of size 1 that are before inputs and outputs in a state dict alone; 1 of other entries."""
 
 
 def from_pytorchcv(
     state_dict: Mapping[str, np.ndarray], model: Network | None = None
 ) -> dict[str, Any]:
-    """Variables of our network, from a state dict of pytorchcv's.
+    """The variables of our network, from a state dict of pytorchcv's.
 
     Args:
-      state_dict: names to arrays or tensors, of any floating type. The counters
-        ``num_batches_tracked`` have no counterpart here; they are not looked at and may be absent.
-      model: the network that it is for; by default ``rir18_wide`` with the overrides
-        `PYTORCHCV` and as many classes as the state dict has.
+      state_dict: arrays or tensors of any floating type, by name. The counters
+        ``num_batches_tracked`` are ignored and may be missing.
+      model: our network; None: ``rir18_wide`` with the overrides `PYTORCHCV` and as many classes
+        as the state dict has.
 
     Returns:
-      ``{"params": ..., "batch_stats": ...}`` of arrays of the types of the state dict.
+      ``{"params": ..., "batch_stats": ...}``, arrays of the types in the state dict.
 
     Raises:
-      InputError: the first entry that is missing, not expected, or of another shape, by name;
-        one that is not floating; a model that pytorchcv does not have.
+      InputError: an entry is missing, not expected, of another shape (names the first), or not
+        floating; or pytorchcv has no such model.
 
     Examples:
       >>> import jax
@@ -69,7 +69,7 @@ def from_pytorchcv(
       >>> (kernel == variables["params"]["stage1_block1"]["conv1"]["kernel"]).all().item()
       True
     """
-    entries = {name: _array(value) for name, value in state_dict.items() if not _is_counter(name)}
+    entries = {n: _array(v) for n, v in state_dict.items() if n.split(".")[-1] != _TRACKED}
     head, stem = "output.final_conv.conv.weight", "features.init_block.res_conv.conv.weight"
     model = _checked(model, _size(entries, head, axis=0, default=10))
     shapes = _expected_shapes(model, channels=_size(entries, stem, axis=1, default=3))
@@ -85,20 +85,20 @@ def from_pytorchcv(
 def to_pytorchcv(
     variables: Mapping[str, Any], model: Network | None = None, num_batches_tracked: int = 0
 ) -> dict[str, np.ndarray]:
-    """A state dict for pytorchcv's network, from variables of ours. Inverts `from_pytorchcv`.
+    """The state dict of pytorchcv's network, from variables of ours: `from_pytorchcv` inverted.
 
-    ``net.load_state_dict({name: torch.tensor(value) for name, value in ....items()})``.
+    ``net.load_state_dict({name: torch.tensor(value) for name, value in ....items()})`` loads it.
 
     Args:
-      variables: "params" and "batch_stats".
-      model: whose variables they are; the default is that of `from_pytorchcv`.
-      num_batches_tracked: what PyTorch's counters are set to.
+      variables: "params" and "batch_stats" of our network.
+      model: our network; None: as in `from_pytorchcv`.
+      num_batches_tracked: value of PyTorch's counters.
 
     Returns:
-      Names to arrays.
+      Arrays by name.
 
     Raises:
-      InputError: variables that are not the model's, or a model that pytorchcv does not have.
+      InputError: the variables belong to another model, or pytorchcv has no such model.
     """
     try:
         classes = np.shape(variables["params"]["head_conv"]["kernel"])[-1]
@@ -116,7 +116,7 @@ def to_pytorchcv(
 
 
 def _array(value):
-    """The array of a tensor or array; NumPy does not know PyTorch's bfloat16, nor parameters."""
+    """A tensor or array as an array, also a PyTorch parameter or one in bfloat16."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
     if str(getattr(value, "dtype", "")) == "torch.bfloat16":
@@ -125,7 +125,7 @@ def _array(value):
 
 
 def _checked(model, num_classes):
-    """The default model, or the given one if it is of pytorchcv's kind."""
+    """The given model, checked to be of pytorchcv's kind, or the default one."""
     if model is None:
         return create_model("rir18_wide", num_classes, **PYTORCHCV)
     for field, allowed in {"two_streams": True, **PYTORCHCV}.items():
@@ -136,26 +136,19 @@ def _checked(model, num_classes):
     return model
 
 
-def _is_counter(name):
-    return name.split(".")[-1] == _TRACKED
-
-
 def _size(entries, name, axis, default):
     return entries[name].shape[axis] if name in entries and entries[name].ndim == 4 else default
 
 
 def _expected_shapes(model, channels):
-    """Names and shapes of a state dict, without its counters."""
-
-    def empty(leaf):  # no memory
-        return np.broadcast_to(np.float32(0), leaf.shape)
-
-    written = _written(jax.tree.map(empty, variable_shapes(model, channels)), model)
-    return {name: value.shape for name, value in written.items()}
+    """The shapes in a state dict by name, without its counters."""
+    shapes = variable_shapes(model, channels)
+    empty = jax.tree.map(lambda leaf: np.broadcast_to(np.float32(0), leaf.shape), shapes)
+    return {name: value.shape for name, value in _written(empty, model).items()}
 
 
 def _units(model):
-    """Of every layer: pytorchcv's name of its unit, and ours of the block, and its number."""
+    """For every layer: pytorchcv's name of its unit, our name of its block, its number in that."""
     for stage, blocks in enumerate(model.blocks, 1):
         for unit in range(blocks * model.layers_per_block):
             block, layer = divmod(unit, model.layers_per_block)
@@ -164,9 +157,9 @@ def _units(model):
 
 
 def _correspondence(model):
-    """Of each of our entries: its path, and the names of pytorchcv's that are its blocks, in rows.
+    """For each of our entries: its path, and the names of pytorchcv's entries, its blocks, in rows.
 
-    Some layers have no projection: those whose shape does not change.
+    Layers whose shape does not change have no projection.
     """
     stem = [f"features.init_block.{stream}_conv" for stream in ("res", "trans")]
     yield ("params", "stem_conv", "kernel"), [[f"{name}.conv.weight" for name in stem]]
@@ -187,7 +180,7 @@ def _of_norm(path, names):
 
 
 def _read(entries, model):
-    """Our variables: pytorchcv's blocks put together."""
+    """Our variables, put together from pytorchcv's blocks."""
     ours = {}
     for path, names in _correspondence(model):
         if names[0][0] in entries:
@@ -197,7 +190,7 @@ def _read(entries, model):
 
 
 def _written(variables, model):
-    """A state dict of views into variables, without its counters."""
+    """A state dict of views into the variables, without the counters."""
     ours, theirs = flax.traverse_util.flatten_dict(variables), {}
     for path, names in _correspondence(model):
         if path in ours:

@@ -15,22 +15,22 @@ OUTER_SHORTCUTS = ("pre_relu", "pre_norm", "post_relu", "none")
 class ResidualBlock(nn.Module):
     """Layers of convolution, batch norm and ReLU, with an outer shortcut around them all.
 
-    With ordinary convolutions this is He et al.'s block; with generalized ones, the paper's
-    Fig. 1d, whose outer shortcut runs along the residual stream; without the outer shortcut it
-    is a piece of a CNN or of a ResNet Init. ``[N, H, W, C]`` to ``[N, H / s, W / s, features]``.
+    With ordinary convolutions this is He et al.'s block. With generalized ones it is the paper's
+    Fig. 1d, whose outer shortcut runs along the residual stream. Without the outer shortcut it is
+    a part of a CNN or of a ResNet Init. ``[N, H, W, C]`` to ``[N, H / s, W / s, features]``.
 
     Attributes:
-      features: output channels, both streams together.
-      layers: how many layers there are in the block.
-      conv: ``(features, strides=, name=)`` to the convolution of a layer.
-      projection: the same, for the 1x1 convolution of a projected outer shortcut.
-      norm: ``(name=)`` to a batch norm.
-      stride: of the block.
-      stride_layer: "first" or "last": the layer that has the stride.
+      features: number of output channels, both streams together.
+      layers: number of layers in the block.
+      conv: function ``(features, strides=, name=)`` that makes the convolution of a layer.
+      projection: the same for the 1x1 convolution of a projected outer shortcut.
+      norm: function ``(name=)`` that makes a batch norm.
+      stride: stride of the block.
+      stride_layer: the layer that has the stride, "first" or "last".
       two_streams: whether the channels are ``[r; t]``.
-      shortcut: "zero_pad" or "projection", where the outer shortcut changes shape.
-      outer_shortcut: where it is added: "pre_relu" (between the last batch norm and its
-        ReLU, as He et al.), "pre_norm" (before that batch norm), "post_relu", or "none".
+      shortcut: kind of outer shortcut where the shape changes, "zero_pad" or "projection".
+      outer_shortcut: place where the shortcut is added: "pre_relu" (between the last batch norm and
+        its ReLU, as in He et al.), "pre_norm" (before that batch norm), "post_relu", or "none".
     """
 
     features: int
@@ -63,7 +63,7 @@ class ResidualBlock(nn.Module):
         return x
 
     def outer_shortcut_of(self, x: jax.Array) -> jax.Array:
-        """What the outer shortcut adds, ``[N, H / s, W / s, features]``, for the block's input."""
+        """The outer shortcut of the block's input ``x``: ``[N, H / s, W / s, features]``."""
         width_in, width_out = x.shape[-1], self.features
         if self.two_streams:  # along the residual stream alone
             width_in, width_out = streams.stream_width(width_in), streams.stream_width(width_out)

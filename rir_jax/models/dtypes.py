@@ -1,4 +1,4 @@
-"""Types that are found by promotion on purpose, which strict promotion does not forbid."""
+"""Deliberate type promotion, which works in JAX's strict mode too."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 
 def promoted(*types: Any) -> Any:
-    """The type that holds the numbers of all of these types.
+    """The type that holds the numbers of all given types.
 
     Examples:
       >>> promoted(jnp.bfloat16, jnp.float16, jnp.float32)
@@ -19,7 +19,7 @@ def promoted(*types: Any) -> Any:
 
 
 def promote_dtype(*arrays: Any, dtype: Any = None) -> list[Any]:
-    """``flax.linen.dtypes.promote_dtype``: arrays (or None) in ``dtype``, or in one that holds all.
+    """Casts arrays (or None) to ``dtype``, or to the type that holds all; as Flax's function does.
 
     Examples:
       >>> x, y, _ = promote_dtype(jnp.zeros(3, jnp.bfloat16), jnp.zeros(2), None)

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """NumPy numbers to Python ones, arrays and lists to tuples; anything else as it is.
+    """Turns NumPy numbers into Python's, arrays and lists into tuples; leaves the rest as it is.
 
     Examples:
       >>> plain([np.int64(4), np.array([6, 8])]), plain(np.bool_(True))
@@ -19,13 +19,13 @@ def plain(value: Any) -> Any:
 
 
 def make_plain(module: Any) -> None:
-    """Makes the fields of a dataclass `plain`, so that they compare, hash and print alike."""
+    """Makes the fields of a dataclass `plain`, so that equal ones compare, hash and print alike."""
     for field in dataclasses.fields(module):
         object.__setattr__(module, field.name, plain(getattr(module, field.name)))
 
 
 def is_positive(value: Any) -> bool:
-    """Whether a value is a whole number of 1 or more."""
+    """Whether a value is a whole number, 1 or more."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 

@@ -1,10 +1,9 @@
 """Inference as a chain of plain layers: one convolution, a bias and a ReLU each.
 
 Batch norm with running statistics is an affine map of each channel, ``a * x + b`` with
-``a = scale / sqrt(var + epsilon)`` and ``b = bias - a * mean``, so it goes into the kernel
-and the bias of the convolution before it; so does the shortcut of a generalized layer, which
-is a part of its applied kernel anyway. Of the outer shortcut of a block, this much can be
-folded:
+``a = scale / sqrt(var + epsilon)`` and ``b = bias - a * mean``, so it goes into the kernel and the
+bias of the convolution before it. The shortcut of a generalized layer is a part of its applied
+kernel already. The outer shortcut of a block can be folded as follows:
 
 | outer shortcut | one layer in the block        | more layers                                  |
 |----------------|-------------------------------|----------------------------------------------|
@@ -13,8 +12,8 @@ folded:
 | "pre_norm"     | into the kernel               | the same, times ``a`` of the last batch norm |
 | "post_relu"    | an addition after the ReLU    | an addition after the last ReLU              |
 
-It remains an addition wherever a ReLU lies between its two ends, for what it carries is not
-what the last convolution reads. Where it is a projection, that is a 1x1 convolution of its own.
+It remains an addition wherever a ReLU lies between its two ends, because the last convolution does
+not read what it carries. A projection then remains a 1x1 convolution of its own.
 """
 
 from functools import partial
@@ -38,15 +37,15 @@ def fold(model: Network, variables: Any) -> tuple["PlainNetwork", dict[str, Any]
 
     Args:
       model: a network of any family.
-      variables: its "params" and "batch_stats". Arrays or tracers: folding may be part of a
-        jitted function, or mapped over the seeds of a table.
+      variables: the "params" and "batch_stats" of the network, arrays or tracers: folding may be
+        part of a jitted function, or mapped over the seeds of a table.
 
     Returns:
-      ``plain``, a linen module from images ``[N, H, W, C]`` to the logits that ``model`` gives
-      (to 1e-5 of the largest in float32), and its variables, ``{"params": ...}``.
+      ``plain``, a linen module from images ``[N, H, W, C]`` to the logits of ``model`` (to 1e-5 of
+      the largest in float32), and the variables of ``plain``, ``{"params": ...}``.
 
     Raises:
-      ValueError: the variables are not the model's; names the first that differs.
+      ValueError: the variables belong to another network; names the first that differs.
 
     Examples:
       >>> import rir_jax
@@ -63,26 +62,25 @@ def fold(model: Network, variables: Any) -> tuple["PlainNetwork", dict[str, Any]
     if model.layers_per_block == 1 and model.outer_shortcut in ("pre_relu", "pre_norm"):
         fields["outer_shortcut"] = "none"  # part of the kernel of a block's only layer
     plain = PlainNetwork(**fields)
-    affine = partial(_affine, epsilon=model.norm_epsilon)
-    folded = {
-        "stem_conv": _folded(params["stem_conv"], affine(params["stem_norm"], stats["stem_norm"]))
-    }
+    of_norm = partial(affine, epsilon=model.norm_epsilon)
+    norm = of_norm(params["stem_norm"], stats["stem_norm"])
+    folded = {"stem_conv": folded_conv(params["stem_conv"], norm)}
     for name in params:
         if name.startswith("stage"):
-            folded[name] = _fold_block(model, plain, params[name], stats[name], affine)
+            folded[name] = _fold_block(model, plain, params[name], stats[name], of_norm)
     if model.head == "dense":
         folded["head_dense"] = params["head_dense"]
     else:
-        norm = affine(params["head_norm"], stats["head_norm"])
-        folded["head_conv"] = _folded(params["head_conv"], norm)
+        norm = of_norm(params["head_norm"], stats["head_norm"])
+        folded["head_conv"] = folded_conv(params["head_conv"], norm)
     return plain, {"params": folded}
 
 
 class PlainNetwork(Network):
-    """What `fold` makes of a `Network`: convolutions with biases, ReLUs and outer shortcuts.
+    """A folded `Network`: convolutions with biases, ReLUs and outer shortcuts; see `fold`.
 
-    ``images [N, H, W, C]``, floating, to logits ``[N, num_classes]``, float32 or wider. The
-    fields are those of the `Network`, but that ``outer_shortcut`` is "none" where it was folded.
+    ``images [N, H, W, C]``, floating, to logits ``[N, num_classes]``, float32 or wider. The fields
+    are those of the `Network`, except that ``outer_shortcut`` is "none" where it was folded.
 
     Raises:
       ValueError, TypeError: as `Network`, or ``train`` is set.
@@ -111,8 +109,8 @@ def _identity(x):
     return x
 
 
-def _affine(params, stats, epsilon):
-    """Batch norm with running statistics as ``a * x + b``: a and b, ``[C]``."""
+def affine(params: Any, stats: Any, epsilon: float) -> tuple[jax.Array, jax.Array]:
+    """The ``a`` and ``b``, ``[C]``, of a batch norm with running statistics, ``a * x + b``."""
     wide = promoted(params["scale"].dtype, stats["var"].dtype)
     scale, bias, mean, var = (
         of[name].astype(wide)
@@ -122,9 +120,11 @@ def _affine(params, stats, epsilon):
     return scale, bias - scale * mean
 
 
-def _folded(conv, affine, shortcut=0):
-    """A convolution, its kernel and a shortcut's added up, followed by an affine map."""
-    scale, shift = affine
+def folded_conv(
+    conv: Any, norm: tuple[jax.Array, jax.Array], shortcut: jax.Array | int = 0
+) -> dict[str, jax.Array]:
+    """The parameters of a convolution with a shortcut in its kernel and `affine` after it."""
+    scale, shift = norm
     return {
         "kernel": (conv["kernel"] + shortcut).astype(scale.dtype) * _of_kernel(scale),
         "bias": shift + (conv["bias"].astype(scale.dtype) * scale if "bias" in conv else 0),
@@ -135,14 +135,14 @@ def _of_kernel(scale):
     return scale.reshape(1, 1, 1, -1)
 
 
-def _fold_block(model, plain, params, stats, affine):
+def _fold_block(model, plain, params, stats, of_norm):
     folded = {}
     for layer in range(1, model.layers_per_block + 1):
-        conv, norm = params[f"conv{layer}"], affine(params[f"norm{layer}"], stats[f"norm{layer}"])
+        conv, norm = params[f"conv{layer}"], of_norm(params[f"norm{layer}"], stats[f"norm{layer}"])
         shortcut = 0
         if model.two_streams:
             shortcut = streams.shortcut_kernel(conv["kernel"], conv.get("projection"))
-        folded[f"conv{layer}"] = _folded(conv, norm, shortcut)
+        folded[f"conv{layer}"] = folded_conv(conv, norm, shortcut)
     scale = norm[0]
     if plain.outer_shortcut == "pre_norm":
         folded["shortcut_scale"] = scale
@@ -157,7 +157,7 @@ def _fold_block(model, plain, params, stats, affine):
 
 
 def _outer_shortcut_kernel(model, params):
-    """The outer shortcut of a block of one layer, as a kernel to add to that layer's."""
+    """The outer shortcut of a one-layer block, as a kernel to add to the layer's kernel."""
     kernel = params["conv1"]["kernel"]
     if "projection" in params:
         matrix = params["projection"]["kernel"][0, 0]

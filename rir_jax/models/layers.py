@@ -5,13 +5,13 @@ A generalized layer computes, for both streams ``[r; t]`` of its input at once,
     r' = sigma( conv(r, W_rr) + conv(t, W_tr) + shortcut(r) )        (paper, Eq. 1)
     t' = sigma( conv(r, W_rt) + conv(t, W_tt) )                      (paper, Eq. 2)
 
-up to sigma (batch normalization and ReLU, which the caller adds, so that these layers drop
-into any network in place of ``nn.Conv`` and ``nn.Dense``). The stored parameter is ``W``
-alone. The shortcut is added to it on application, so that weight decay on the stored kernel
-is the paper's L2 penalty, with the identity taken off.
+without sigma. The caller adds sigma, batch normalization and ReLU, so these layers take the place
+of ``nn.Conv`` and ``nn.Dense`` in any network. The stored parameter is ``W`` alone; the layer adds
+the shortcut when it is applied. Weight decay on the stored kernel is thus the paper's L2 penalty,
+which leaves the identity out.
 """
 
-import math
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,33 +23,19 @@ from flax.linen.linear import canonicalize_padding
 from rir_jax.models import streams
 from rir_jax.models.dtypes import promote_dtype
 from rir_jax.models.fields import is_positive, make_plain, refuse
+from rir_jax.models.initializers import msr, resnet_init
 from rir_jax.ops.convolution import convolve
 
 SHORTCUTS = ("zero_pad", "projection")
-
-
-def msr(key: jax.Array, shape: Sequence[int], dtype=jnp.float32) -> jax.Array:
-    """MSR (He et al.) initialization, ``(key, shape, dtype) -> array``: N(0, 2 / fan_in).
-
-    Examples:
-      >>> msr(jax.random.key(0), (3, 3, 16, 16)).std().round(2)
-      Array(0.12, dtype=float32)
-    """
-    # Drawn flat: LLVM unrolls short axes around the generator, which takes a second to compile.
-    flat = jax.random.normal(key, (math.prod(shape),), dtype)
-    return flat.reshape(shape) * jnp.sqrt(jnp.array(2 / math.prod(shape[:-1]), dtype))
-
-
 INITIALIZERS = {"msr": msr, "glorot": nn.initializers.glorot_normal()}
-"""Of kernels, by the names that configs use."""
+"""The initializers of kernels, by their names in configs."""
 
 
 @jax.custom_jvp
 def relu(x: jax.Array) -> jax.Array:
-    """``max(x, 0)``, whose gradient needs the output alone.
+    """``max(x, 0)``, whose backward pass keeps the output alone.
 
-    A ReLU that looks at its input keeps both for the backward pass. The output is there
-    anyway, for the next layer.
+    The next layer keeps the output anyway. A gradient computed from the input would keep both.
     """
     return jnp.maximum(x, 0)
 
@@ -60,35 +46,6 @@ def _relu_jvp(primals, tangents):
     return y, jnp.where(y > 0, tangents[0], 0)
 
 
-def resnet_init(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> jax.Array:
-    """ResNet Init (paper, section 3): MSR plus a partial identity, as an initializer.
-
-    An ordinary layer over ``[r; t]`` with it starts out as a generalized layer, at no cost in
-    computation or parameters. (Weight decay would pull this shortcut to zero: `GeneralizedConv`
-    keeps it out of the parameter.)
-
-    ``nn.Dense(64, kernel_init=resnet_init)`` needs nothing else. ``nn.Conv`` needs padding by half
-    of its kernel on every side: Flax's default, "SAME", pads one side alone at stride 2, and the
-    shortcut then reads beside its pixels. It needs no bias where batch norm follows, and with
-    one is ``GeneralizedConv(use_bias=True)``. `resnet_init_conv` makes such an ``nn.Conv``.
-
-    Args:
-      key: of the random numbers.
-      shape: ``(*spatial, in, out)`` with odd spatial sizes and even ``in`` <= ``out``.
-      dtype: of the result.
-
-    Raises:
-      ValueError: a shape without two streams, with narrowing ones, or without a centre.
-
-    Examples:
-      >>> kernel = resnet_init(jax.random.key(0), (3, 3, 4, 4))
-      >>> kernel.shape
-      (3, 3, 4, 4)
-    """
-    identity = streams.partial_identity(tuple(shape), dtype)
-    return identity + msr(key, shape, dtype)
-
-
 def resnet_init_conv(
     features: int,
     kernel_size: int | Sequence[int] = 3,
@@ -96,19 +53,19 @@ def resnet_init_conv(
     use_bias: bool = False,
     **fields: Any,
 ) -> nn.Conv:
-    """An ``nn.Conv`` that starts out as ``GeneralizedConv(features, kernel_size, strides)``.
+    """An ``nn.Conv`` that starts as a `GeneralizedConv` with the same arguments.
 
-    It has `resnet_init`, the padding that this takes, and a bias only if asked for one.
+    It has the initializer `resnet_init`, and padding by half of the kernel on every side.
 
     Args:
-      features: output channels, both streams together.
-      kernel_size: odd, as in `GeneralizedConv`.
-      strides: as in `GeneralizedConv`.
-      use_bias: whether a bias is added.
-      **fields: others that both layers have, such as ``dtype`` and ``name``.
+      features: number of output channels, both streams together.
+      kernel_size: size of the kernel, odd, as in `GeneralizedConv`.
+      strides: stride, as in `GeneralizedConv`.
+      use_bias: whether a bias is added, which batch norm makes needless.
+      **fields: other fields that both layers have, such as ``dtype`` and ``name``.
 
     Raises:
-      ValueError, TypeError: as `GeneralizedConv`.
+      ValueError, TypeError: a field is wrong, see `GeneralizedConv`.
 
     Examples:
       >>> conv = resnet_init_conv(8, strides=2)
@@ -131,29 +88,30 @@ def resnet_init_conv(
 class Conv(nn.Module):
     """A convolution with symmetric padding, ``[..., H, W, C]`` to ``[..., H', W', features]``.
 
-    ``H'`` is ``H / stride``, rounded up. There may be any number of batch axes, or none.
+    ``H'`` is ``H / stride``, rounded up. The input has any number of batch axes, or none.
 
-    It takes what ``nn.Conv`` takes, but nothing that would tear a shortcut from the pixels and
-    channels that it joins: dilations, groups, masks and other paddings are unknown to it.
+    The fields are those of ``nn.Conv``, except dilations, groups, masks and other paddings, which
+    would separate a shortcut from the pixels and channels that it connects.
 
     Attributes:
-      features: output channels.
-      kernel_size: odd: a number for 2 spatial axes, or one for each of 1 to 3 axes.
-      strides: a number for all spatial axes, or one for each.
-      padding: half of the kernel on every side. It may be left out, or given as ``nn.Conv`` has it;
-        "SAME" means this at stride 1 alone.
-      use_bias: whether a bias is added. (``nn.Conv`` has one unless told otherwise.)
-      dtype: type of the computation; None: that of the input and the parameters together.
+      features: number of output channels.
+      kernel_size: size of the kernel, odd: a number for 2 spatial axes, or one for each of 1 to 3.
+      strides: stride: a number for all spatial axes, or one for each.
+      padding: half of the kernel on every side, which is the default. Any form that ``nn.Conv``
+        takes will do, but "SAME" means this at stride 1 alone.
+      use_bias: whether a bias is added. (``nn.Conv`` adds one by default.)
+      dtype: type of the computation; None: the promoted type of input and parameters.
       param_dtype: type of the parameters.
-      precision: of the products, see ``jax.lax.Precision``; None: as fast as the device has them.
-      kernel_init: ``(key, shape, dtype) -> kernel [*kernel_size, C, features]``.
-      bias_init: ``(key, shape, dtype) -> bias [features]``.
-      promote_dtype: ``(x, kernel, bias, dtype=)`` to the three in the type of the computation.
+      precision: precision of the products, see ``jax.lax.Precision``; None: the device's fastest.
+      kernel_init: initializer ``(key, shape, dtype) -> kernel [*kernel_size, C, features]``.
+      bias_init: initializer ``(key, shape, dtype) -> bias [features]``.
+      promote_dtype: function ``(x, kernel, bias, dtype=)`` that returns the three in the type of
+        the computation.
 
     Raises:
-      ValueError: on construction, a field that is out of range; on application, an input that
-        is not ``[..., H, W, C]``.
-      TypeError: on construction, an unknown field; on application, an input that is not floating.
+      ValueError: a field is out of range (on construction), or the input is not
+        ``[..., H, W, C]`` (on application).
+      TypeError: a field is unknown (on construction), or the input is not floating.
     """
 
     features: int
@@ -189,13 +147,13 @@ class Conv(nn.Module):
         return tuple((size // 2, size // 2) for size in self.window)
 
     def check_input(self, x: jax.Array) -> None:
-        """Refuses an input that the layer cannot take, before anything is computed."""
+        """Raises an error for an input that the layer cannot take, before it computes anything."""
         axes = _AXES[-len(self.window) :]
         what = f"[..., {', '.join(axes)}, C]"
         _check_input(self, x, what, x.ndim > len(axes) and 0 not in x.shape[-len(axes) - 1 :])
 
     def applied_kernel(self, kernel: jax.Array) -> jax.Array:
-        """The kernel that is convolved with, from the stored one."""
+        """The kernel of the convolution, made from the stored one."""
         return kernel
 
     @nn.compact
@@ -232,17 +190,16 @@ class GeneralizedConv(Conv):
     """The generalized residual layer (Eq. 1 and 2, before sigma) as one convolution.
 
     Input and output hold both streams, ``[r; t]``, on the channel axis. The shortcut of the
-    residual stream costs no extra convolution: it is part of the applied kernel. It takes the place
-    of an ``nn.Conv`` and has its fields, but for those that `Conv` does without.
+    residual stream is part of the applied kernel and costs no extra convolution. The layer takes
+    the place of an ``nn.Conv``; its other fields are those of `Conv`.
 
     Attributes:
-      shortcut: "zero_pad", the identity with zeros for new channels, or "projection", a learnt
-        1x1 convolution where shape or stride change (the identity elsewhere).
+      shortcut: kind of shortcut: "zero_pad", the identity with zeros for new channels, or
+        "projection", a learnt 1x1 convolution where shape or stride change (else the identity).
 
     Raises:
-      ValueError: on construction, as `Conv`, an unknown shortcut, or features that cannot be
-        split; on application, an input that cannot be, or whose streams are wider than a
-        zero-padded shortcut can take in.
+      ValueError: as `Conv`; also the shortcut is unknown, the features or the input cannot be
+        split in two, or a zero-padded shortcut would have to narrow the streams.
       TypeError: as `Conv`.
 
     Examples:
@@ -270,19 +227,20 @@ class GeneralizedConv(Conv):
 class GeneralizedDense(nn.Module):
     """The generalized residual layer for fully connected networks, before sigma.
 
-    ``[..., in]`` to ``[..., features]``, both of them two streams ``[r; t]``. It takes the place of
-    an ``nn.Dense`` and has its fields, but for ``dot_general``.
+    ``[..., in]`` to ``[..., features]``; both hold two streams, ``[r; t]``. The layer takes the
+    place of an ``nn.Dense`` and has its fields, except ``dot_general``.
 
     Attributes:
-      features: outputs, both streams together.
+      features: number of outputs, both streams together.
       use_bias: whether a bias is added.
-      dtype: type of the computation; None: that of the input and the parameters together.
+      dtype: type of the computation; None: the promoted type of input and parameters.
       param_dtype: type of the parameters.
-      precision: of the products, see ``jax.lax.Precision``.
-      kernel_init: ``(key, shape, dtype) -> kernel [in, features]``.
-      bias_init: ``(key, shape, dtype) -> bias [features]``.
-      promote_dtype: ``(x, kernel, bias, dtype=)`` to the three in the type of the computation.
-      shortcut: as in `GeneralizedConv`.
+      precision: precision of the products, see ``jax.lax.Precision``.
+      kernel_init: initializer ``(key, shape, dtype) -> kernel [in, features]``.
+      bias_init: initializer ``(key, shape, dtype) -> bias [features]``.
+      promote_dtype: function ``(x, kernel, bias, dtype=)`` that returns the three in the type of
+        the computation.
+      shortcut: kind of shortcut, as in `GeneralizedConv`.
 
     Raises:
       ValueError, TypeError: as `GeneralizedConv`.
@@ -336,7 +294,7 @@ def _shortcut_kernel(layer, kernel, stride=1):
     return streams.shortcut_kernel(kernel, projection)
 
 
-_AXES = "DHW"  # spatial axes: a layer with fewer has the last ones
+_AXES = "DHW"  # the spatial axes; a layer with fewer has the last ones
 
 
 def _by_axis(value, axes):
@@ -364,31 +322,26 @@ def _check_padding(layer):
     padding = layer.padding
     if padding is None or (padding == "SAME" and max(layer.steps) == 1):
         return
-    try:
-        same = tuple(canonicalize_padding(padding, len(layer.window))) == layer.pads
-    except (TypeError, ValueError):
-        same = False
-    if not same:
-        refuse(
-            layer,
-            "padding",
-            f"{layer.pads}, half of the kernel on every side; left out, it is that (at a stride "
-            '"SAME" pads one side alone, which tears the shortcut from its pixels)',
-        )
+    with contextlib.suppress(TypeError, ValueError):
+        if tuple(canonicalize_padding(padding, len(layer.window))) == layer.pads:
+            return
+    refuse(
+        layer,
+        "padding",
+        f"{layer.pads}, half of the kernel on every side, which is the default (at a stride above "
+        '1, "SAME" pads one side alone, and the shortcut would read the wrong pixels)',
+    )
 
 
 def _check_generalized(layer):
     if layer.shortcut not in SHORTCUTS:
         refuse(layer, "shortcut", ", ".join(map(repr, SHORTCUTS)))
     if not is_positive(layer.features) or layer.features % 2:
-        allowed = (
-            "an even number of 2 or more, for a residual and a transient stream of equal width"
-        )
-        refuse(layer, "features", allowed)
+        refuse(layer, "features", "an even number of 2 or more, for two streams of equal width")
 
 
 def _check_streams(layer, x):
-    """Refuses an input without two streams, or with too wide ones for a zero-padded shortcut."""
+    """Raises an error for an input without two streams, or with streams that would narrow."""
     width = streams.stream_width(x.shape[-1])
     if layer.shortcut == "zero_pad" and x.shape[-1] > layer.features:
         raise ValueError(

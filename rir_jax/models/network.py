@@ -27,7 +27,7 @@ CHOICES = {
 
 
 class Network(nn.Module):
-    """CNN, ResNet, ResNet Init or RiR: the paper's Fig. 2, by two switches.
+    """A CNN, ResNet, ResNet Init or RiR (paper, Fig. 2), chosen by two fields.
 
     | family      | two_streams | outer_shortcut |
     |-------------|-------------|----------------|
@@ -41,28 +41,30 @@ class Network(nn.Module):
     running ones (collection ``batch_stats``).
 
     Attributes:
-      num_classes: outputs.
-      two_streams: generalized layers, on a residual and a transient stream of half the width.
-      outer_shortcut: where a block's shortcut is added, see `ResidualBlock`.
-      stem_width: channels of the first convolution.
-      widths: channels of each stage (both streams together).
-      blocks: residual blocks of each stage; every stage but the first halves the image.
-      layers_per_block: layers in a block.
-      shortcut: "zero_pad" or "projection", where a shortcut changes shape.
-      stride_layer: "first" or "last", the layer of a block that has its stride.
+      num_classes: number of outputs.
+      two_streams: whether the layers are generalized ones, on a residual and a transient stream of
+        half the width each.
+      outer_shortcut: place where a block's shortcut is added, see `ResidualBlock`.
+      stem_width: number of channels of the first convolution.
+      widths: number of channels of each stage, both streams together.
+      blocks: number of residual blocks of each stage; every stage but the first halves the image.
+      layers_per_block: number of layers in a block.
+      shortcut: kind of shortcut where the shape changes, "zero_pad" or "projection".
+      stride_layer: the layer of a block that has its stride, "first" or "last".
       head: "conv" (1x1 convolution, batch norm, pooling) or "dense" (pooling, dense layer).
-      head_relu: a ReLU after the batch norm of a "conv" head.
-      use_bias: biases in the convolutions.
-      kernel_init: of the kernels, "msr" (He et al.) or "glorot".
-      norm_momentum: of the batch norms: running = momentum * running + (1 - momentum) * batch.
-      norm_epsilon: what the batch norms add to a variance.
-      dtype: type of the computation; None: that of the images and the parameters together.
+      head_relu: whether a ReLU follows the batch norm of a "conv" head.
+      use_bias: whether the convolutions have biases.
+      kernel_init: initializer of the kernels, "msr" (He et al.) or "glorot".
+      norm_momentum: part of the running statistics that each step keeps: running = momentum *
+        running + (1 - momentum) * batch.
+      norm_epsilon: number that the batch norms add to a variance.
+      dtype: type of the computation; None: the promoted type of images and parameters.
       param_dtype: type of the parameters. (Statistics are float32, or float64 if both types are.)
 
     Raises:
-      ValueError: on construction, a field that is out of range; on application, images of the
-        wrong rank or number of channels.
-      TypeError: on application, images that are not floating.
+      ValueError: a field is out of range (on construction), or the images have the wrong rank or
+        number of channels (on application).
+      TypeError: the images are not floating (on application).
     """
 
     num_classes: int
@@ -108,14 +110,14 @@ class Network(nn.Module):
         """Images ``[N, H, W, C]`` to logits ``[N, num_classes]``.
 
         With ``train=True``, the parts in ``frozen`` ("stem", "stage1", ...) still normalize with
-        their running statistics, and leave those as they are.
+        their running statistics and leave them unchanged.
         """
         return self._run(images, train, frozen)["logits"]
 
     def features(self, images: ArrayLike, train: bool = False) -> jax.Array:
-        """Images ``[N, H, W, C]`` to what the classes are computed from, ``[N, widths[-1]]``.
+        """Images ``[N, H, W, C]`` to the features that the head reads, ``[N, widths[-1]]``.
 
-        It is the mean of the last stage's output over its pixels, float32 or wider:
+        They are the mean of the last stage's output over its pixels, float32 or wider:
         ``model.apply(variables, images, method="features")``.
 
         Examples:
@@ -136,7 +138,7 @@ class Network(nn.Module):
         return {name: x for name, x in outputs.items() if name not in ("features", "logits")}
 
     def dtype_for(self, images_dtype: Any) -> Any:
-        """The type of the computation for images of a type.
+        """The type of the computation for images of type ``images_dtype``.
 
         Examples:
           >>> Network(10, dtype=None, param_dtype=jnp.bfloat16).dtype_for(jnp.bfloat16)
@@ -148,7 +150,7 @@ class Network(nn.Module):
 
     @nn.compact
     def _run(self, images, train, frozen=()):
-        """All outputs by name, in their order; what is not used is not computed under `jax.jit`."""
+        """All outputs by name, in order. `jax.jit` leaves out the computation of unused ones."""
         check_images(self, images)
         dtype = self.dtype_for(images.dtype)
         parts = self._parts(train and "stem" not in frozen, dtype)
@@ -213,14 +215,14 @@ def _readable(value):
 
 
 class Parts(NamedTuple):
-    """The makers of a network's modules: each takes a ``name`` and returns a module.
+    """Functions that make a network's modules; each takes a ``name`` too.
 
     Attributes:
-      conv: ``(features, kernel_size=)`` to an ordinary convolution, for stem and projections.
-      layer: ``(features, strides=)`` to the convolution of a layer in a block.
-      head_conv: as ``conv``, for the head.
-      norm: ``()`` to a batch norm.
-      block: a `ResidualBlock` or one like it.
+      conv: makes an ordinary convolution, for stem and projections: ``(features, kernel_size=)``.
+      layer: makes the convolution of a layer in a block: ``(features, strides=)``.
+      head_conv: makes the convolution of the head, as ``conv``.
+      norm: makes a batch norm: ``()``.
+      block: makes a block: `ResidualBlock` or a class like it.
     """
 
     conv: Callable[..., Any]
@@ -231,7 +233,7 @@ class Parts(NamedTuple):
 
 
 def part_of(module: str) -> str:
-    """The part of a network that one of its modules belongs to: "stem", "stage1", ..., "head".
+    """The part of a network that a module belongs to: "stem", "stage1", ..., "head".
 
     Examples:
       >>> part_of("stage1_block2")
@@ -241,7 +243,7 @@ def part_of(module: str) -> str:
 
 
 def shortcuts(network: Network, params: Any) -> Any:
-    """Of each parameter, the partial identity that is added to it on application, or zeros."""
+    """For each parameter, the partial identity that the layer adds to it, or zeros."""
     result = jax.tree.map(jnp.zeros_like, params)
     if network.two_streams:
         for block, layers in params.items():
@@ -254,7 +256,7 @@ def shortcuts(network: Network, params: Any) -> Any:
 
 
 def check_images(network: nn.Module, images: jax.Array) -> None:
-    """Refuses images of a rank, type or number of channels that a network does not take."""
+    """Checks the rank, type and number of channels of images; raises a ValueError or TypeError."""
     if images.ndim != 4:
         raise ValueError(f"images have shape {images.shape}; allowed: [N, H, W, C]")
     if not jnp.issubdtype(images.dtype, jnp.floating):

@@ -1,4 +1,4 @@
-"""Batch normalization as one multiplication and one addition a number."""
+"""Batch normalization as one multiplication and one addition per number."""
 
 from typing import Any
 
@@ -13,19 +13,19 @@ class BatchNorm(nn.Module):
     """Normalizes each channel by the mean and variance of its batch, or by running ones.
 
     ``[..., C]`` to the same shape. The parameters, the running statistics and the result are those
-    of `flax.linen.BatchNorm`, which computes ``(x - mean) * scale + bias``. Here it is
+    of `flax.linen.BatchNorm`, which computes ``(x - mean) * scale + bias``. This layer computes
     ``x * scale + shift``, with ``shift = bias - mean * scale``: automatic differentiation then sums
-    the gradient, and its product with ``x``, in one pass over both. All of it is computed in
-    float32 at least, from the ``x`` that there is, so the two terms cancel no worse than
-    ``x - mean`` does.
+    the gradient, and its product with ``x``, in one pass over both. It computes in float32 or
+    wider, from ``x`` as given, so the two terms cancel no worse than ``x - mean`` does.
 
     Attributes:
-      use_running_average: whether to normalize by the running statistics, and leave them alone.
-      momentum: of the running statistics, ``running = momentum * running + ...``.
-      epsilon: added to the variance.
+      use_running_average: whether to normalize by the running statistics and leave them unchanged.
+      momentum: part of the running statistics that each step keeps:
+        ``running = momentum * running + (1 - momentum) * batch``.
+      epsilon: number added to the variance.
       dtype: type of the result.
       param_dtype: type of the parameters.
-      statistics_dtype: type of the running statistics, and the least type to compute in.
+      statistics_dtype: type of the running statistics, and the narrowest type to compute in.
 
     Examples:
       >>> norm = BatchNorm(use_running_average=False)
@@ -61,7 +61,7 @@ class BatchNorm(nn.Module):
             return running_mean.value, running_var.value
         axes = tuple(range(x.ndim - 1))
         mean = x.mean(axes)
-        var = jnp.maximum((x**2).mean(axes) - mean**2, 0)  # not less than 0 by rounding
+        var = jnp.maximum((x**2).mean(axes) - mean**2, 0)  # rounding may make it negative
         if not self.is_initializing():
             for running, batch in ((running_mean, mean), (running_var, var)):
                 new = self.momentum * running.value + (1 - self.momentum) * batch.astype(dtype)

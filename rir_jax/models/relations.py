@@ -3,26 +3,26 @@
 A generalized layer has filters from each stream to each, ``W = [[W_rr, W_rt], [W_tr, W_tt]]``.
 With some of them zero it is a layer of another family, of the width of one stream:
 
-- `cnn_layer`: only W_tt. The transient stream is a layer of a CNN; the residual stream is zero
-  and stays so.
+- `cnn_layer`: only W_tt. The transient stream is a layer of a CNN; the residual stream stays zero.
 - `resnet_layer`: only W_rr. The residual stream is a one-layer ResNet block,
   ``sigma(conv(r) + r)``; the transient stream is not used.
 - `resnet_block` (Fig. 1c): W_rt first, W_tt between, W_tr last. The transient stream computes
   the hidden layers of a ResNet block, while the residual stream carries its input past them.
-- `residual_branch`: the same without the shortcut (it is subtracted), for use inside the outer
-  shortcut of RiR, which then is the ResNet block's.
+- `residual_branch`: the same without the layers' own shortcut, which is subtracted. RiR's outer
+  shortcut then is the shortcut of the ResNet block.
 
-The functions after those do the same for the variables of whole networks.
+`cnn_as_resnet_init`, `resnet_as_rir` and `resnet_as_resnet_init` do this for whole networks.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rir_jax.models import streams
+from rir_jax.models.fold import affine, folded_conv
 from rir_jax.models.network import Network
 from rir_jax.models.variables import check_variables, variable_shapes
 
@@ -30,10 +30,10 @@ from rir_jax.models.variables import check_variables, variable_shapes
 def cnn_layer(kernel: jax.Array) -> jax.Array:
     """W of a generalized layer whose transient stream is the layer with this kernel.
 
-    ``[*spatial, in, out]`` to ``[*spatial, 2 in, 2 out]``, the latter for `GeneralizedConv` or
-    `GeneralizedDense`: ``t' = sigma(conv(t, kernel))``, the paper's block with its residual
-    stream zeroed. Batch norm and ReLU act on each channel alone, so this holds in training and
-    in inference; ``r`` never reaches ``t'``.
+    ``[*spatial, in, out]`` to ``[*spatial, 2 in, 2 out]``, for `GeneralizedConv` or
+    `GeneralizedDense`. The layer computes ``t' = sigma(conv(t, kernel))``: the paper's block with
+    its residual stream zeroed. Batch norm and ReLU act on each channel alone, so ``r`` never
+    reaches ``t'``, in training or in inference.
 
     Examples:
       >>> cnn_layer(jnp.full((1, 1), 7.0)).tolist()
@@ -45,10 +45,10 @@ def cnn_layer(kernel: jax.Array) -> jax.Array:
 def resnet_layer(kernel: jax.Array) -> jax.Array:
     """W of a generalized layer whose residual stream is a one-layer ResNet block.
 
-    ``[*spatial, in, out]`` to ``[*spatial, 2 in, 2 out]``: ``r' = sigma(conv(r, kernel) + r)``,
-    the paper's block with its transient stream zeroed. Its shortcut joins before batch norm
-    ("pre_norm" here), and so it holds in training and in inference. (He et al.'s place, after
-    batch norm: see `resnet_as_resnet_init`.)
+    ``[*spatial, in, out]`` to ``[*spatial, 2 in, 2 out]``. The layer computes
+    ``r' = sigma(conv(r, kernel) + r)``, in training and in inference: the paper's block with its
+    transient stream zeroed. The shortcut joins before batch norm ("pre_norm"); for He et al.'s
+    place, after it, see `resnet_as_resnet_init`.
 
     Examples:
       >>> resnet_layer(jnp.full((1, 1), 7.0)).tolist()
@@ -60,20 +60,20 @@ def resnet_layer(kernel: jax.Array) -> jax.Array:
 def resnet_block(*kernels: jax.Array) -> list[jax.Array]:
     """W of each of the generalized layers that express a ResNet block (paper, Fig. 1c).
 
-    From the kernels ``[*spatial, in, out]`` of the block's layers, any number of them; two are
-    the standard block ``relu(norm2(conv(relu(norm1(conv(x, K1))), K2)) + x)``, with x in the
-    residual stream: ``t1 = sigma(conv(r, K1))``, then ``r2 = sigma(conv(t1, K2) + r1)``. The
-    equality asks of what else acts on the residual stream that
+    The arguments are the kernels ``[*spatial, in, out]`` of the block's layers, any number of them.
+    Two make the standard block ``relu(norm2(conv(relu(norm1(conv(x, K1))), K2)) + x)``, with x in
+    the residual stream: ``t1 = sigma(conv(r, K1))``, then ``r2 = sigma(conv(t1, K2) + r1)``. The
+    two are equal if, on the residual stream,
 
-    - the ReLU of every layer but the last is the identity: true if ``x >= 0``, as it is after a
+    - the ReLU of every layer but the last is the identity, which it is if ``x >= 0``, as after a
       ReLU;
-    - the batch norm of every layer but the last is the identity on the residual stream;
-    - the last batch norm is the identity on the sum there: the block's own last batch norm acts
-      on the convolution alone, so it must be folded into ``K2`` and a bias.
+    - the batch norm of every layer but the last is the identity;
+    - the last batch norm is the identity on the sum: the block's own last batch norm acts on the
+      convolution alone, so it must be folded into ``K2`` and a bias.
 
     In inference a batch norm can be made the identity, and folded, whatever its statistics
-    (`resnet_as_resnet_init` does so). In training it normalizes with the batch's statistics and
-    the equality fails; `residual_branch` in a RiR keeps it there too.
+    (`resnet_as_resnet_init` does so). In training it normalizes with the batch's statistics, and
+    the two differ; with `residual_branch` in a RiR they are equal in training too.
 
     Examples:
       >>> first, second = resnet_block(jnp.full((1, 1), 7.0), jnp.full((1, 1), 8.0))
@@ -90,10 +90,10 @@ def resnet_block(*kernels: jax.Array) -> list[jax.Array]:
 def residual_branch(*kernels: jax.Array) -> list[jax.Array]:
     """W of each of the generalized layers that express a ResNet block without its shortcut.
 
-    As `resnet_block`, and the partial identity is subtracted from the first, so that the
-    residual stream is zero inside. Between the ends of RiR's outer shortcut (paper, Fig. 1d)
-    that is a ResNet block, in training and in inference. Where the layer's shortcut is a
-    learnt projection, set that to zero and use `resnet_block` instead.
+    These are the kernels of `resnet_block`, with the partial identity subtracted from the first,
+    so that the residual stream is zero inside the block. With RiR's outer shortcut around them
+    (paper, Fig. 1d) they are a ResNet block, in training and in inference. Where the layer's
+    shortcut is a learnt projection, set that to zero and use `resnet_block` instead.
 
     Examples:
       >>> first, second = residual_branch(jnp.full((1, 1), 7.0), jnp.full((1, 1), 8.0))
@@ -105,19 +105,19 @@ def residual_branch(*kernels: jax.Array) -> list[jax.Array]:
 
 
 def cnn_as_resnet_init(model: Network, variables: Any) -> tuple[Network, dict[str, Any]]:
-    """A ResNet Init of twice the widths that is this CNN, on its transient stream.
+    """A ResNet Init of twice the widths that computes this CNN on its transient stream.
 
-    Logits, in training and inference, and the running statistics of that stream are the same.
+    The logits, in training and in inference, and the running statistics of that stream are equal.
 
     Args:
       model: a CNN (``two_streams=False, outer_shortcut="none"``).
-      variables: its "params" and "batch_stats".
+      variables: the "params" and "batch_stats" of the CNN.
 
     Returns:
       The wider network and its variables.
 
     Raises:
-      ValueError: the model is no CNN, or the variables are not its.
+      ValueError: the model is not a CNN, or the variables belong to another network.
 
     Examples:
       >>> import rir_jax
@@ -136,20 +136,20 @@ def cnn_as_resnet_init(model: Network, variables: Any) -> tuple[Network, dict[st
 
 
 def resnet_as_rir(model: Network, variables: Any) -> tuple[Network, dict[str, Any]]:
-    """A RiR of twice the widths that is this ResNet (paper, Fig. 2).
+    """A RiR of twice the widths that computes this ResNet (paper, Fig. 2).
 
-    Logits, in training and inference, and the running statistics of the channels in use are
-    the same, for every kind of shortcut: see `residual_branch`.
+    The logits, in training and in inference, and the running statistics of the channels in use are
+    equal, for every kind of shortcut: see `residual_branch`.
 
     Args:
       model: a ResNet (``two_streams=False`` with an outer shortcut).
-      variables: its "params" and "batch_stats".
+      variables: the "params" and "batch_stats" of the ResNet.
 
     Returns:
       The wider network and its variables.
 
     Raises:
-      ValueError: the model is no ResNet, or the variables are not its.
+      ValueError: the model is not a ResNet, or the variables belong to another network.
 
     Examples:
       >>> import rir_jax
@@ -162,7 +162,7 @@ def resnet_as_rir(model: Network, variables: Any) -> tuple[Network, dict[str, An
     _require_family(model, "a ResNet", ("pre_relu", "pre_norm", "post_relu"))
     wider = _Wider(model, variables, stream="r")
     for block, kernels in wider.blocks():
-        projected = f"params/{block}/conv1/projection" in wider.target  # and left at zero
+        projected = f"params/{block}/conv1/projection" in wider.target  # it stays zero
         filters = resnet_block(*kernels) if projected else residual_branch(*kernels)
         for layer, kernel in enumerate(filters, 1):
             wider.put_layer(block, layer, kernel, stream="r" if layer == len(filters) else "t")
@@ -170,23 +170,23 @@ def resnet_as_rir(model: Network, variables: Any) -> tuple[Network, dict[str, An
 
 
 def resnet_as_resnet_init(model: Network, variables: Any) -> tuple[Network, dict[str, Any]]:
-    """A ResNet Init of twice the widths that is this ResNet, in inference (paper, Fig. 1c).
+    """A ResNet Init of twice the widths that computes this ResNet in inference (paper, Fig. 1c).
 
-    Generalized layers express the outer shortcut of every block, as `resnet_block` says: on the
-    residual stream, batch norm is made the identity (scale ``sqrt(1 + epsilon)``, mean 0,
-    variance 1), and the last of a block is folded into its kernel and bias. In training those
-    would normalize, so there the two networks differ.
+    Generalized layers express the outer shortcut of every block, see `resnet_block`. On the
+    residual stream, batch norms are made the identity (scale ``sqrt(1 + epsilon)``, mean 0,
+    variance 1), and the last batch norm of a block is folded into its kernel and bias. In training
+    these batch norms normalize, so the two networks differ there.
 
     Args:
-      model: a ResNet (``two_streams=False``) whose outer shortcut ends before a ReLU and adds
-        zero channels: a projection need not be positive, as `resnet_block` demands.
-      variables: its "params" and "batch_stats".
+      model: a ResNet (``two_streams=False``) whose outer shortcut ends before a ReLU and adds zero
+        channels. (The output of a projection may be negative, which `resnet_block` forbids.)
+      variables: the "params" and "batch_stats" of the ResNet.
 
     Returns:
       The wider network and its variables.
 
     Raises:
-      ValueError: the model is no such ResNet, or the variables are not its.
+      ValueError: the model is not such a ResNet, or the variables belong to another network.
 
     Examples:
       >>> import rir_jax
@@ -202,9 +202,11 @@ def resnet_as_resnet_init(model: Network, variables: Any) -> tuple[Network, dict
     wider = _Wider(model, variables, stream="r", outer_shortcut="none")
     for block, kernels in wider.blocks():
         last = len(kernels)
-        scale, shift = wider.folded_norm(block, last)
+        params, stats = variables["params"][block], variables["batch_stats"][block]
+        norm = affine(params[f"norm{last}"], stats[f"norm{last}"], model.norm_epsilon)
+        folded = folded_conv(params[f"conv{last}"], norm)
         if model.outer_shortcut == "pre_relu":
-            kernels[-1] = kernels[-1] * scale.reshape(1, 1, 1, -1)
+            kernels[-1] = folded["kernel"]
         *hidden, joining = resnet_block(*kernels)
         for layer, kernel in enumerate(hidden, 1):
             wider.put_layer(block, layer, kernel, stream="t")
@@ -213,12 +215,12 @@ def resnet_as_resnet_init(model: Network, variables: Any) -> tuple[Network, dict
             wider.put_layer(block, last, joining, stream="r")
         else:
             wider.target[f"params/{block}/conv{last}/kernel"] = joining
-            wider.put_identity_norm(block, last, shift)
+            wider.put_identity_norm(block, last, folded["bias"])
     return wider.result()
 
 
 def _between(source, target, kernel):
-    """W, zero but for the filters from one stream to another."""
+    """W with the filters from one stream to another, and zeros elsewhere."""
     *spatial, width_in, width_out = kernel.shape
     blank = jnp.zeros((*spatial, 2 * width_in, 2 * width_out), kernel.dtype)
     rows, columns = streams.half(source, width_in), streams.half(target, width_out)
@@ -242,8 +244,8 @@ class _Wider:
 
     def __init__(self, model: Network, variables: Any, stream: str, **fields: Any):
         check_variables(model, variables)
-        self.source = _flat({name: variables[name] for name in ("params", "batch_stats")})
-        self.epsilon = model.norm_epsilon
+        kept = {name: variables[name] for name in ("params", "batch_stats")}
+        self.source = flatten_dict(kept, sep="/")
         self.model = model.clone(
             two_streams=True,
             stem_width=2 * model.stem_width,
@@ -251,7 +253,7 @@ class _Wider:
             **fields,
         )
         channels = self.source["params/stem_conv/kernel"].shape[2]
-        shapes = _flat(variable_shapes(self.model, channels))
+        shapes = flatten_dict(variable_shapes(self.model, channels), sep="/")
         fill = {"scale": 1, "var": 1}
         self.target = {
             name: jnp.full(leaf.shape, fill.get(name.split("/")[-1], 0), leaf.dtype)
@@ -266,27 +268,20 @@ class _Wider:
             if name.startswith("stage"):
                 yield name, [self.source[f"params/{name}/conv{layer}/kernel"] for layer in layers]
 
-    def folded_norm(self, block: str, layer: int) -> tuple[jax.Array, jax.Array]:
-        """A layer's batch norm and bias as ``scale * x + shift``: both, ``[C]``."""
-        names = _norm_names(f"{block}/norm{layer}")
-        bias, scale, mean, var = (self.source[name] for name in names)
-        scale = scale * jax.lax.rsqrt(var + self.epsilon)
-        conv_bias = self.source.get(f"params/{block}/conv{layer}/bias", 0)
-        return scale, bias + scale * (conv_bias - mean)
-
     def put_layer(self, block: str, layer: int, kernel: jax.Array, stream: str) -> None:
-        """Puts a layer's filters, and its bias and batch norm on one stream."""
+        """Sets a layer's kernel, and copies its bias and batch norm to one stream."""
         self.target[f"params/{block}/conv{layer}/kernel"] = kernel
         self._put_vectors(f"{block}/conv{layer}", f"{block}/norm{layer}", stream)
 
     def put_identity_norm(self, block: str, layer: int, bias: Any = 0) -> None:
-        """Puts a batch norm that, on the residual stream in inference, only adds a bias."""
-        for name, value in (("scale", (1 + self.epsilon) ** 0.5), ("bias", bias)):
-            self._put(f"params/{block}/norm{layer}/{name}", "r", value)
+        """Makes a batch norm add only a bias on the residual stream, in inference."""
+        scale = (1 + self.model.norm_epsilon) ** 0.5
+        self._put(f"params/{block}/norm{layer}/scale", "r", scale)
+        self._put(f"params/{block}/norm{layer}/bias", "r", bias)
 
     def result(self) -> tuple[Network, dict[str, Any]]:
         """The network and its variables."""
-        return self.model, flax.traverse_util.unflatten_dict(self.target, sep="/")
+        return self.model, unflatten_dict(self.target, sep="/")
 
     def _put_ends(self, stream):
         self._put("params/stem_conv/kernel", stream, self.source["params/stem_conv/kernel"])
@@ -294,14 +289,16 @@ class _Wider:
         for name, value in self.source.items():
             if name.endswith("projection/kernel") or "/head_" in name:
                 self.target[name] = value
-        head = f"params/head_{self.model.head}/kernel"  # reads from one stream
+        head = f"params/head_{self.model.head}/kernel"  # it reads from one stream
         width = self.source[head].shape[-2]
         pads = [(0, 0)] * (self.source[head].ndim - 2)
         pads += [(0, width) if stream == "r" else (width, 0), (0, 0)]
         self.target[head] = jnp.pad(self.source[head], pads)
 
     def _put_vectors(self, conv, norm, stream):
-        for name in (f"params/{conv}/bias", *_norm_names(norm)):
+        of_norm = [f"params/{norm}/bias", f"params/{norm}/scale"]
+        of_norm += [f"batch_stats/{norm}/mean", f"batch_stats/{norm}/var"]
+        for name in (f"params/{conv}/bias", *of_norm):
             if name in self.source:
                 self._put(name, stream, self.source[name])
 
@@ -309,12 +306,3 @@ class _Wider:
         whole = self.target[name]
         half = streams.half(stream, whole.shape[-1] // 2)
         self.target[name] = whole.at[..., half].set(value)
-
-
-def _norm_names(norm):
-    names = [f"params/{norm}/bias", f"params/{norm}/scale"]
-    return [*names, f"batch_stats/{norm}/mean", f"batch_stats/{norm}/var"]
-
-
-def _flat(tree):
-    return flax.traverse_util.flatten_dict(tree, sep="/")

@@ -31,29 +31,29 @@ def stream_width(channels: int) -> int:
 
 
 def split(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """``[..., 2 w]`` to the residual and the transient stream, each ``[..., w]``."""
+    """Splits ``[..., 2 w]`` into the residual and the transient stream, each ``[..., w]``."""
     width = stream_width(x.shape[-1])
     return x[..., :width], x[..., width:]
 
 
 def half(stream: str, width: int) -> slice:
-    """Where stream "r" or "t" is among channels; ``width`` is that of one stream."""
+    """The channels of stream "r" or "t", where one stream has ``width`` channels."""
     return slice(0, width) if stream == "r" else slice(width, 2 * width)
 
 
 def join(residual: jax.Array, transient: jax.Array) -> jax.Array:
-    """Two streams ``[..., w]`` to the one array ``[r; t]``, ``[..., 2 w]``."""
+    """Joins two streams ``[..., w]`` into the array ``[r; t]``, ``[..., 2 w]``."""
     return jnp.concatenate([residual, transient], axis=-1)
 
 
 def at_centre(matrix: jax.Array, kernel_shape: tuple[int, ...]) -> jax.Array:
-    """A kernel that is zero but for ``matrix`` (``[rows, columns]``) at its spatial centre.
+    """A kernel with ``matrix`` ``[rows, columns]`` at its spatial centre, and zeros elsewhere.
 
-    The matrix fills the corner of the residual inputs and residual outputs. ``kernel_shape``
-    is ``(*spatial, in, out)``, with no spatial axes for a dense layer.
+    The matrix connects the first inputs with the first outputs, those of the residual stream.
+    ``kernel_shape`` is ``(*spatial, in, out)``, without spatial axes for a dense layer.
 
     Raises:
-      ValueError: a spatial size is even (no centre), or the matrix does not fit.
+      ValueError: a spatial size is even, so there is no centre, or the matrix does not fit.
     """
     *spatial, features_in, features_out = kernel_shape
     if any(size % 2 == 0 for size in spatial):
@@ -69,13 +69,13 @@ def at_centre(matrix: jax.Array, kernel_shape: tuple[int, ...]) -> jax.Array:
 def partial_identity(kernel_shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
     """The residual stream's shortcut as a kernel: ResNet Init's partial identity.
 
-    Ones at the spatial centre from residual channel ``i`` to residual channel ``i``, zeros
-    elsewhere. Where the streams widen, the new residual channels get none, which is the
-    zero-padded identity shortcut; at stride 2 the centre tap picks every other pixel.
+    It has ones at the spatial centre from residual channel ``i`` to residual channel ``i``, and
+    zeros elsewhere. Where the streams widen, the new residual channels get only zeros: that is the
+    zero-padded identity shortcut. At stride 2 the centre tap picks every other pixel.
 
     Args:
       kernel_shape: ``(*spatial, in, out)``; both ``in`` and ``out`` count two streams.
-      dtype: of the result.
+      dtype: type of the kernel.
 
     Raises:
       ValueError: ``in`` or ``out`` is odd, the streams get narrower, or the kernel has no centre.
@@ -94,11 +94,11 @@ def partial_identity(kernel_shape: tuple[int, ...], dtype=jnp.float32) -> jax.Ar
 
 
 def shortcut_kernel(kernel: jax.Array, projection: jax.Array | None = None) -> jax.Array:
-    """The shortcut of a generalized layer, as a kernel to add to its stored one, ``W``.
+    """The shortcut of a generalized layer, as a kernel to add to its stored kernel ``W``.
 
     Args:
-      kernel: W, ``[*spatial, in, out]``.
-      projection: ``[in / 2, out / 2]``, in place of the identity of a zero-padded shortcut.
+      kernel: stored kernel W, ``[*spatial, in, out]``.
+      projection: matrix ``[in / 2, out / 2]`` of a projection shortcut; None: the partial identity.
 
     Raises:
       ValueError: as `partial_identity` or `at_centre`.
@@ -114,20 +114,20 @@ def padded_shortcut(
     """The parameter-free shortcut: subsample by ``stride``, then add zero channels.
 
     Args:
-      x: ``[N, H, W, C]``.
-      features: channels of the result.
-      stride: of both spatial axes.
-      channels: how many of the first channels to take, all of them if None.
+      x: images ``[N, H, W, C]``.
+      features: number of channels of the result.
+      stride: step along both spatial axes.
+      channels: number of channels to take, the first ones; None: all.
 
     Returns:
       ``[N, ceil(H / stride), ceil(W / stride), features]``.
 
     Raises:
-      ValueError: more channels than ``features``.
+      ValueError: ``channels`` is more than ``features``.
     """
     channels = x.shape[-1] if channels is None else channels
     if channels > features:
         raise ValueError(f"a zero-padded shortcut cannot go from {channels} to {features} channels")
-    # One slice for both, so that no array between them is written.
+    # One slice for channels and stride, so that no array is written between them.
     kept = jax.lax.slice(x, (0,) * 4, (*x.shape[:3], channels), (1, stride, stride, 1))
     return jnp.pad(kept, ((0, 0), (0, 0), (0, 0), (0, features - channels)))

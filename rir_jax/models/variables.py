@@ -1,35 +1,38 @@
-"""Whether variables are those of a network: asked before they are folded or rearranged."""
+"""Checks that variables belong to a network, before they are folded or rearranged."""
 
 from typing import Any
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
 
 from rir_jax.models.network import Network
 
 
 def variable_shapes(model: Network, channels: int = 3) -> dict[str, Any]:
-    """Shapes and types of a network's variables, for images of so many channels."""
+    """Shapes and types of a network's variables, for images of ``channels`` channels."""
     images = jax.ShapeDtypeStruct((1, 8, 8, channels), model.dtype_for(model.param_dtype))
     return jax.eval_shape(model.init, jax.random.key(0), images)
 
 
 def check_variables(model: Network, variables: Any) -> None:
-    """Raises a ValueError that names the first entry in which variables are not a network's.
+    """Checks that variables have the names and shapes of a network's.
 
     Args:
-      model: whose variables they should be.
-      variables: ``{"params": ..., "batch_stats": ...}``; other collections are not looked at.
+      model: the network.
+      variables: ``{"params": ..., "batch_stats": ...}``; other collections are ignored.
+
+    Raises:
+      ValueError: they have not; names the first entry that differs.
     """
     found: dict[str, Any] = {}
     for collection in ("params", "batch_stats"):
         if collection not in variables:
             raise ValueError(f"variables have no {collection!r}; allowed: what model.init returns")
-        found |= flax.traverse_util.flatten_dict({collection: variables[collection]}, sep="/")
+        found |= flatten_dict({collection: variables[collection]}, sep="/")
     stem: tuple[int, ...] = getattr(found.get("params/stem_conv/kernel"), "shape", ())
     channels = stem[2] if len(stem) == 4 else 3
-    expected = flax.traverse_util.flatten_dict(variable_shapes(model, channels), sep="/")
+    expected = flatten_dict(variable_shapes(model, channels), sep="/")
     problem = differences(
         {name: jnp.shape(value) for name, value in found.items()},
         {name: value.shape for name, value in expected.items()},
@@ -39,7 +42,7 @@ def check_variables(model: Network, variables: Any) -> None:
 
 
 def differences(found: dict[str, tuple], expected: dict[str, tuple]) -> str:
-    """In words: the first missing entry, the first unexpected, the first of another shape.
+    """The first missing entry, the first unexpected one and the first of another shape, in words.
 
     Examples:
       >>> differences({"a": (1, 2), "b": (3,)}, {"a": (2, 1), "c": (3,)})

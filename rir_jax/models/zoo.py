@@ -41,16 +41,16 @@ def create_model(name: str, num_classes: int = 10, **overrides: Any) -> Network:
     """Makes a network by its name.
 
     Args:
-      name: one of `list_models`.
-      num_classes: outputs.
+      name: name of the network, one of `list_models`.
+      num_classes: number of outputs.
       **overrides: fields of `Network` (``layers_per_block=4``, ``shortcut="projection"``, ...).
 
     Returns:
       A linen module from float images ``[N, H, W, C]`` to logits ``[N, num_classes]``.
 
     Raises:
-      ValueError: an unknown name, or a field with a value that is not allowed.
-      TypeError: an unknown field.
+      ValueError: the name is unknown, or the value of a field is not allowed.
+      TypeError: a field is unknown.
 
     Examples:
       >>> model = create_model("rir32", num_classes=100, layers_per_block=4)
@@ -64,7 +64,7 @@ def create_model(name: str, num_classes: int = 10, **overrides: Any) -> Network:
 
 
 def suggest(word: str, known) -> str:
-    """What is allowed in place of ``word``, the nearest first where one is near."""
+    """The words that are allowed in place of ``word``, with a guess at the one that was meant."""
     near = difflib.get_close_matches(str(word), known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{hint}allowed: {', '.join(sorted(known))}"

@@ -1,1 +1,1 @@
-"""What networks compute with: the convolution and its gradients."""
+"""The operations of networks: the convolution and its gradients."""

@@ -1,9 +1,8 @@
-"""Primitives for functions that are linear in each of two arrays, with a form of their own on CPU.
+"""Primitives for functions that are linear in each of two arrays, with their own form on CPU.
 
 A primitive keeps such a function whole until a program is made for a platform. Its derivatives are
-given as functions of the same kind, so that each of them has its own form on CPU too, in reverse
-and in forward mode, any number of times. (`jax.custom_vjp` would do for gradients, but it refuses
-forward mode.)
+primitives of the same kind, so each of them has its own form on CPU too, in reverse and in forward
+mode, any number of times. (`jax.custom_vjp` would suffice for gradients, but refuses forward mode.)
 """
 
 from collections.abc import Callable, Sequence
@@ -25,15 +24,16 @@ def bilinear(
 ) -> Primitive:
     """Makes a primitive whose ``bind(a, b, **fields)`` is ``default(a, b, **fields)``.
 
-    The result's shape, type and sharding are those that ``default`` gives.
+    The result has the shape, type and sharding that ``default`` gives.
 
     Args:
-      name: in the text of programs.
-      default: how it is computed, except on CPU.
-      cpu: how it is computed on CPU.
-      fields: the names of the fields.
-      images: the array (0 or 1) whose first axis is the result's, and which the other has
-        nothing of, or None. Mapped over this array alone, the function is one of more images.
+      name: name of the primitive in the text of programs.
+      default: function that computes it, except on CPU.
+      cpu: function that computes it on CPU.
+      fields: names of the fields.
+      images: number (0 or 1) of the array whose first axis counts images and is the first axis of
+        the result, or None if there is none. `jax.vmap` over this array alone then becomes one call
+        with more images.
     """
     primitive = Primitive(name)
 
@@ -66,9 +66,9 @@ def define_derivatives(primitive: Primitive, of_a: Any, of_b: Any) -> None:
     """Gives a primitive its transposes, and with them all its derivatives.
 
     Args:
-      primitive: of `bilinear`.
-      of_a: ``(ct, a_shape, b, **fields) -> ct_a``.
-      of_b: ``(ct, a, b_shape, **fields) -> ct_b``.
+      primitive: primitive that `bilinear` made.
+      of_a: transpose for the first array: ``(ct, a_shape, b, **fields) -> ct_a``.
+      of_b: transpose for the second array: ``(ct, a, b_shape, **fields) -> ct_b``.
     """
     ad.defbilinear(
         primitive,
@@ -78,9 +78,10 @@ def define_derivatives(primitive: Primitive, of_a: Any, of_b: Any) -> None:
 
 
 def varying_alike(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Within a `jax.shard_map`, both as arrays that differ along the axes along which one does.
+    """Makes both arrays vary along the same mesh axes, within a `jax.shard_map`.
 
-    The derivative of that is a sum over the axes, such as that of a shared kernel.
+    Where one array is the same along an axis, as a shared kernel is, its gradient is then summed
+    over that axis.
     """
     of_a, of_b = (jax.typeof(array).mat.varying for array in (a, b))
     return (

@@ -1,11 +1,11 @@
 """The one convolution of this package: NHWC images, HWIO kernels, explicit padding.
 
-On GPU and TPU it is XLA's own, and so are its gradients. On CPU, XLA lowers the gradients of a
-convolution to forms that its fast path does not take, and inside a loop to a naive one that is
-tens of times slower. There, the same gradients are written as ordinary convolutions, and the kernel
-gradient at stride 1 as a matrix product. It is computed a few images at a time, so that what is
-being summed stays in the cache. Where there are many channels, a convolution and its gradients are
-computed with fewer multiplications (`rir_jax.ops.winograd`).
+On GPU and TPU the convolution and its gradients are XLA's own. On CPU, XLA lowers the gradients of
+a convolution to forms that its fast path does not take, and inside a loop to a naive form that is
+tens of times slower. On CPU the same gradients are therefore written as ordinary convolutions, and
+the kernel gradient at stride 1 as a matrix product, a few images at a time, so that its summands
+stay in the cache. With many channels, a convolution and its gradients are computed with fewer
+multiplications (`rir_jax.ops.winograd`).
 
 The convolution and its two gradients are linear in each of their two arrays, and the derivatives of
 each are the other two. So these three primitives have derivatives of any order and mode.
@@ -35,12 +35,12 @@ def _pads(kernel_shape):
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """Convolves images with a kernel of odd size, padded by half of it on every side.
+    """Convolves images, padded by half of the kernel on every side, with a kernel of odd size.
 
     Args:
-      x: ``[N, H, W, C]``, a floating type.
-      kernel: ``[h, w, C, D]`` of the same type, ``h`` and ``w`` odd.
-      stride: of both spatial axes.
+      x: images ``[N, H, W, C]`` of a floating type.
+      kernel: kernel ``[h, w, C, D]`` of the same type, ``h`` and ``w`` odd.
+      stride: step along both spatial axes.
 
     Returns:
       ``[N, ceil(H / stride), ceil(W / stride), D]``. Differentiable in ``x`` and ``kernel``, in
@@ -106,7 +106,7 @@ def _pads_of_kernel_gradient(x_shape, dy_shape, stride, size):
 
 
 def _input_gradient_on_cpu(kernel, dy, stride, size):
-    """Gradient for ``x``: dy, spread out by the stride, convolved with the flipped kernel."""
+    """The gradient for ``x``: dy, spread out by the stride, convolved with the flipped kernel."""
     flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
     if winograd.applies(dy.shape, flipped.shape, stride, dy.dtype):
         return winograd.convolve(dy, flipped)
@@ -119,7 +119,7 @@ def _input_gradient_on_cpu(kernel, dy, stride, size):
 
 
 def _kernel_gradient_on_cpu(x, dy, stride, size):
-    """Gradient for the kernel, summed over parts of the batch."""
+    """The gradient for the kernel, summed over parts of the batch."""
     kernel_shape = (*size, x.shape[3], dy.shape[3])
     if min(kernel_shape[2:]) >= _MANY_CHANNELS and winograd.applies(
         x.shape, kernel_shape, stride, x.dtype
@@ -137,10 +137,10 @@ def _kernel_gradient_on_cpu(x, dy, stride, size):
 
 
 def _product_of_shifted(kernel_shape, x, dy):
-    """One matrix product for all taps: x shifted by rows, times dy shifted by columns.
+    """The kernel gradient as one matrix product: x shifted by rows, times dy shifted by columns.
 
     Tap ``(i, j)`` sums ``x[h + i, w] dy[h, w - j]`` over pixels, so each array is copied for the
-    shifts of one axis alone.
+    shifts along one axis only.
     """
     height, width, channels, features = kernel_shape
     rows, columns = _pads(kernel_shape)
@@ -160,7 +160,7 @@ def _product_of_shifted(kernel_shape, x, dy):
 
 
 def _transposed(kernel_shape, stride, x, dy):
-    """As an ordinary convolution: channels as the batch, images as channels, dy as the kernel."""
+    """The kernel gradient as a convolution: channels are the batch, images the channels."""
     gradient = lax.conv_general_dilated(
         x.transpose(3, 1, 2, 0),
         dy.transpose(1, 2, 0, 3),

@@ -1,4 +1,4 @@
-"""A batch in equal parts, one after the other: what is being worked on then stays in the cache."""
+"""Work on a batch in equal parts, one after the other, so that each part stays in the cache."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from rir_jax.ops.bilinear import varying_alike
 
 
 def of_at_least(elements: int, shape: Sequence[int]) -> int:
-    """Into how many parts to split a batch ``[N, H, W, C]`` with so many elements in each or more.
+    """The most parts of a batch ``[N, H, W, C]`` that hold ``elements`` numbers each, or more.
 
-    A part is a whole image at least.
+    A part holds whole images, one or more.
 
     Examples:
       >>> of_at_least(2**13, (128, 8, 8, 64)), of_at_least(2**20, (128, 8, 8, 64))
@@ -27,7 +27,7 @@ def of_at_least(elements: int, shape: Sequence[int]) -> int:
 
 
 def of_at_most(elements: int, shape: Sequence[int]) -> int:
-    """As `of_at_least`, with so many elements in each part or fewer.
+    """The fewest parts of a batch ``[N, H, W, C]`` that hold ``elements`` numbers each, or fewer.
 
     Examples:
       >>> of_at_most(2**18, (128, 8, 8, 64)), of_at_most(2**20, (128, 8, 8, 64))
@@ -41,12 +41,12 @@ def of_at_most(elements: int, shape: Sequence[int]) -> int:
 
 
 def split(array: jax.Array, parts: int) -> jax.Array:
-    """``[N, ...]`` to ``[parts, N / parts, ...]``."""
+    """Reshapes ``[N, ...]`` to ``[parts, N / parts, ...]``."""
     return array.reshape(parts, array.shape[0] // parts, *array.shape[1:])
 
 
 def sum_over_parts(function: Callable[..., Any], parts: int, *arrays: jax.Array) -> Any:
-    """``function(*arrays)``, an array or a tree of them, as a sum over parts."""
+    """The sum of ``function``, an array or a tree of them, over the parts of the arrays."""
     if parts == 1:
         return function(*arrays)
     by_part = [split(array, parts) for array in arrays]

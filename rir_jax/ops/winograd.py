@@ -1,11 +1,11 @@
 """3x3 convolutions with 16 multiplications in place of 36, for CPUs.
 
-Winograd's F(2x2, 3x3), as Lavin and Gray (2016) describe it: an output of 2x2 pixels needs an
-input tile of 4x4. Tiles and kernel are transformed by additions; multiplying the transforms point
-by point, and summing over channels, is a matrix product for each of the 16 points; more additions
-give the output. This takes 2.25 times fewer multiplications, and passes over transforms that are
-four times as large as the input. So it pays where there are many channels, and where parts of the
-batch are small enough for their transforms to stay in the cache.
+This is Winograd's F(2x2, 3x3), as Lavin and Gray (2016) describe it: an output of 2x2 pixels needs
+an input tile of 4x4. Additions transform tiles and kernel. Multiplying the transforms point by
+point, and summing over channels, is a matrix product for each of the 16 points. More additions give
+the output. This takes 2.25 times fewer multiplications, but reads and writes transforms that are
+four times as large as the input. So it pays where there are many channels, and where the parts of
+the batch are small enough for their transforms to stay in the cache.
 
 Rounding errors are about twice those of the direct sum.
 """
@@ -20,7 +20,7 @@ _PART_ELEMENTS = 3 * 2**18  # the most elements of x in a part of the batch (mea
 
 
 def applies(x_shape, kernel_shape, stride: int, dtype) -> bool:
-    """Whether a convolution can be computed in this form, and is likely faster so (measured)."""
+    """Whether this form can compute a convolution, and is likely to be faster (measured)."""
     batch, height, width, channels = x_shape
     if not all(isinstance(size, int) for size in x_shape):  # exported for batches of any size
         return False
@@ -37,7 +37,7 @@ def applies(x_shape, kernel_shape, stride: int, dtype) -> bool:
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Padded by one on every side: ``[N, H, W, C]`` and ``[3, 3, C, D]`` to ``[N, H, W, D]``."""
+    """Convolves ``[N, H, W, C]``, padded by one, with ``[3, 3, C, D]`` to ``[N, H, W, D]``."""
     points = _kernel_points(kernel)
     count = parts.of_at_most(_PART_ELEMENTS, x.shape)
     if count == 1:
@@ -79,7 +79,7 @@ def _rows(tile):
 
 
 def _input_points(x):
-    """Of all 4x4 tiles, two pixels apart, the 16 points of their transform."""
+    """The 16 points of the transform of all 4x4 tiles, which lie two pixels apart."""
     batch, height, width, channels = x.shape
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
 

@@ -1,1 +1,1 @@
-"""A trained network and its use: loading, classifying, exporting, sharing weights."""
+"""Trained networks and their use: loading, classifying, exporting, sharing weights."""

@@ -1,4 +1,4 @@
-"""Model cards: the README.md of a network, as model hubs read and people do."""
+"""Model cards: the README.md of a network, for people and for model hubs."""
 
 import json
 from typing import Any
@@ -10,16 +10,19 @@ def model_card(described: dict[str, Any]) -> str:
     """The card of a network, Markdown with YAML in front.
 
     Args:
-      described: what ``config.json`` says of it, see `rir_jax.trained.weights`.
+      described: description of the network, as in its ``config.json``; see
+        `rir_jax.trained.weights`.
     """
     card = described["card"] or {}
     dataset = described["dataset"]
     title = " on ".join(filter(None, [card.get("model", "RiR"), dataset]))
     names = ", ".join(described["class_names"])
     size = ", ".join(map(str, described["image_shape"]))
+    metadata = _metadata(title, dataset, card)
     parts = [
         "---",
-        *(f"{name}: {_yaml(value)}" for name, value in _metadata(title, dataset, card).items()),
+        # JSON is YAML.
+        *(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in metadata.items()),
         "---",
         f"# {title}",
         "",
@@ -54,7 +57,3 @@ def _metadata(title, dataset, card):
         }
         metadata["model-index"] = [{"name": title, "results": [result]}]
     return metadata
-
-
-def _yaml(value):
-    return json.dumps(value, ensure_ascii=False)  # JSON is YAML

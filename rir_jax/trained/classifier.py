@@ -1,4 +1,4 @@
-"""From images of any size to classes with probabilities: what serving a network needs."""
+"""Classifiers: from images of any size to classes with probabilities."""
 
 import dataclasses
 from collections.abc import Callable, Generator, Iterable
@@ -19,12 +19,12 @@ BATCH_SIZE = 64
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """A network ready to be asked, whatever form it came in.
+    """A network that classifies images, from a run, a folder of weights or an exported file.
 
     Attributes:
-      logits: from uint8 images ``[N, H, W, C]`` to ``[N, num_classes]``.
-      class_names: one for each logit.
-      image_shape: ``(H, W, C)`` of its images.
+      logits: function from uint8 images ``[N, H, W, C]`` to logits ``[N, num_classes]``.
+      class_names: name of each logit's class.
+      image_shape: shape ``(H, W, C)`` of the images.
     """
 
     logits: Callable[[jax.Array], jax.Array]
@@ -35,12 +35,12 @@ class Classifier:
         """uint8 images ``[N, H, W, C]`` to probabilities, float32 ``[N, num_classes]``.
 
         Raises:
-          InputError: images of another type or shape.
+          InputError: the images have another type or shape.
         """
         images = as_images(images, self.image_shape)
         found = [np.zeros((0, len(self.class_names)), np.float32)]
         while len(images):
-            # Three sizes, as a program is compiled for each: 64, 8 (padded) and 1.
+            # A program is compiled for each size, so there are three: 64, 8 (padded) and 1.
             size = BATCH_SIZE if len(images) >= BATCH_SIZE else 8 if len(images) > 1 else 1
             batch, images = images[:size], images[size:]
             padding = (0, size - len(batch)), (0, 0), (0, 0), (0, 0)
@@ -54,17 +54,17 @@ class Classifier:
     ) -> Generator[dict[str, Any], None, None]:
         """The most probable classes of image files, each as soon as it is known.
 
-        Files are read and decoded by threads ahead of the network, which takes as many images at
-        once as are ready, up to `BATCH_SIZE`.
+        Threads read and decode files ahead of the network, which takes as many images at once as
+        are ready, up to `BATCH_SIZE`.
 
         Args:
-          paths: of PNG, JPEG or WebP files of any size; they may come slowly, from a pipe.
-          top: how many classes of each.
+          paths: paths of PNG, JPEG or WebP files of any size; they may come slowly, from a pipe.
+          top: number of classes to give for each file.
 
         Yields:
-          One dict a file, in their order: "image" (its path), "changes" (what was done to fit it,
-          in words; "" if nothing) and "classes", the most probable first, each with "name",
-          "index" and "probability" (0 to 1). Of a file that is no image, "image" and "error".
+          A dict for each file, in order: "image" (the path), "changes" (the changes that fitted the
+          image, in words; "" if none) and "classes", the most probable first, each with "name",
+          "index" and "probability" (0 to 1). For a file that is not an image: "image" and "error".
         """
         read = partial(_read, image_shape=self.image_shape)
         for batch in in_batches(paths, read, BATCH_SIZE):
@@ -76,19 +76,15 @@ class Classifier:
                 yield result
 
     def _top(self, probabilities, top):
-        order = np.argsort(-probabilities, kind="stable")[:top]
+        order = np.argsort(-probabilities, kind="stable")[:top].tolist()
         return [
-            {
-                "name": self.class_names[index],
-                "index": int(index),
-                "probability": float(probabilities[index]),
-            }
-            for index in order
+            {"name": self.class_names[i], "index": i, "probability": float(probabilities[i])}
+            for i in order
         ]
 
 
 def classifier(model: Any, variables: Any, info: Any) -> Classifier:
-    """A network and its `Info`, as `rir_jax.load` returns them, folded and compiled.
+    """The folded and compiled classifier of a network, as `rir_jax.load` returns it.
 
     Examples:
       >>> import rir_jax
@@ -101,13 +97,11 @@ def classifier(model: Any, variables: Any, info: Any) -> Classifier:
     """
     plain, folded = fold(model, variables)
     logits = jax.jit(lambda folded, images: plain.apply(folded, info.preprocess(images)))
-    return Classifier(
-        lambda images: logits(folded, images), tuple(info.class_names), tuple(info.image_shape)
-    )
+    return Classifier(partial(logits, folded), info.class_names, info.image_shape)
 
 
 def _read(path, image_shape):
-    """What is known of a file before it is classified, and its image; None if it is none."""
+    """The entry of a file before it is classified, and its image; None if it is not an image."""
     try:
         image, changes = read_fitted(path, image_shape)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""How good a trained network is, on a whole split: of a run, or of one that was published."""
+"""Accuracy and loss of a trained network on a whole split, for a run or a published network."""
 
 import logging
 from functools import partial
@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from rir_jax.data import sources
-from rir_jax.data.dataset import Dataset, Split
+from rir_jax.data.dataset import Dataset
 from rir_jax.devices.mesh import create_mesh, replicate
 from rir_jax.errors import InputError
 from rir_jax.models.network import Network
@@ -25,7 +25,7 @@ from rir_jax.training import engine as engines
 
 _log = logging.getLogger(__name__)
 _TOP = 5
-_BATCH_SIZE = 500  # for networks that come without a run's config
+_BATCH_SIZE = 500  # for networks without the config of a run
 
 
 def evaluate(
@@ -35,38 +35,38 @@ def evaluate(
     batch_size: int | None = None,
     dataset: Dataset | None = None,
 ) -> dict[str, Any]:
-    """Exact accuracy and loss of a run's network on the very split that it reports on.
+    """Exact accuracy and loss of a run's network on the split that the run reports on.
 
     Args:
-      workdir: of the run.
-      data_dir: where the prepared data set is now, if not where the config says.
+      workdir: folder of the run.
+      data_dir: folder of prepared sets; None: the config's.
       pictures: whether to draw confusion.png and mistakes.png into the workdir, which takes a
-        second pass over the split. A picture that cannot be drawn is warned of.
-      batch_size: images at once; the run's eval.batch_size when None.
-      dataset: what `rir_jax.train_and_evaluate` was given, if it was given one.
+        second pass over the split. A picture that cannot be drawn gives a warning.
+      batch_size: number of images at once; None: the run's eval.batch_size.
+      dataset: the data set that was given to `rir_jax.train_and_evaluate`, if any.
 
     Returns:
       "split", "accuracy" (0 to 1), "num_correct", "loss", "num_examples", "class_accuracy" (by
-      class name; None where it has no images), "top5_accuracy" (of more than five classes; whether
-      the true one is among the five most probable), "step", "model" and "dataset".
+      class name; None for a class without images), "top5_accuracy" (only with more than five
+      classes: the true one is among the five most probable), "step", "model" and "dataset".
 
     Raises:
-      InputError, RunError: as `rir_jax.load`, or the data set is not there or not the one that the
+      InputError, RunError: as `rir_jax.load`, or the data set is missing, or not the one that the
         network was trained on.
     """
     model, variables, info = load(workdir)
-    config: Any = info.config  # a run has one
+    config: Any = info.config  # every run has one
     dataset = sources.load_for(config, dataset, data_dir)
     known = {name: getattr(info, name) for name in ("image_shape", "class_names", "mean", "std")}
     dataset.check_same(known, f"the network in {workdir}")
     batch_size = batch_size or config.eval.batch_size
-    result = _measure(model, variables, info, dataset.held_out, batch_size)
+    result = _measure(model, variables, info, dataset, batch_size, config.model.name)
     if pictures:
         with attempt("confusion.png and mistakes.png"):
             probabilities = classifier(model, variables, info)(dataset.held_out.images)
             title = f"{config.model.name} on {info.dataset}, {dataset.held_out_name} split"
             _draw(Workdir(workdir), dataset.held_out, probabilities, info.class_names, title)
-    return {"split": dataset.held_out_name, **result, **_named(info, config.model.name)}
+    return result
 
 
 def evaluate_pretrained(
@@ -76,14 +76,14 @@ def evaluate_pretrained(
 
     Args:
       name: one of `rir_jax.list_pretrained`, or a folder that `rir_jax.save_pretrained` wrote.
-      data_dir: where the prepared data set is; TFDS's own folder when None.
-      batch_size: images at once; 500 when None.
+      data_dir: folder of prepared sets; None: TFDS's own.
+      batch_size: number of images at once; None: 500.
 
     Returns:
       As `evaluate`.
 
     Raises:
-      InputError: as `rir_jax.from_pretrained`, or the data set is not there or of other classes.
+      InputError: as `rir_jax.from_pretrained`, or the data set is missing or has other classes.
     """
     model, variables, info = from_pretrained(name)
     if not info.dataset:
@@ -91,31 +91,30 @@ def evaluate_pretrained(
     dataset = sources.load(info.dataset, data_dir)
     known = {name: getattr(info, name) for name in ("image_shape", "class_names")}
     dataset.check_same(known, f"the network {name}")
-    result = _measure(model, variables, info, dataset.held_out, batch_size or _BATCH_SIZE)
-    return {"split": "test", **result, **_named(info, str(name))}
+    return _measure(model, variables, info, dataset, batch_size or _BATCH_SIZE, str(name))
 
 
-def _measure(model: Network, variables: Any, info: Info, split: Split, batch_size: int):
-    """The figures of `evaluate` that are of a split, measured on the first device."""
-    mesh = create_mesh(batch_size, 1)
+def _measure(model: Network, variables: Any, info: Info, dataset: Dataset, batch_size: int, name):
+    """The result of `evaluate` for a network of that name, measured on the first device."""
+    mesh, split = create_mesh(batch_size, 1), dataset.held_out
     arrays = engines.evaluation_arrays(split, batch_size, info.mean, info.std, mesh)
     program = jax.jit(partial(_evaluate_images, model))
     losses, correct, among = program(replicate(variables, mesh), *arrays)
+    right = np.ravel(correct)[: len(split)]
     result = {
+        "split": dataset.held_out_name,
         **engines.evaluation_result((losses, correct), len(split)),
-        "num_correct": int(correct.sum()),
+        "num_correct": int(right.sum()),
         "num_examples": len(split),
-        "class_accuracy": _by_class(
-            np.ravel(correct)[: len(split)], split.labels, info.class_names
-        ),
+        "class_accuracy": _by_class(right, split.labels, info.class_names),
     }
     if len(info.class_names) > _TOP:
         result["top5_accuracy"] = float(among.sum() / len(split))
-    return result
+    return result | {"step": info.step, "model": name, "dataset": info.dataset}
 
 
 def _evaluate_images(model, variables, images, labels, mean, std):
-    """By batch the sum of the losses; by image whether it is right, and right within the top 5."""
+    """For each batch the sum of losses; for each image whether it is right, and in the top 5."""
 
     def of_batch(batch):
         losses, correct, logits = engines.answers(model, variables, *batch, mean, std)
@@ -132,10 +131,6 @@ def _by_class(correct, labels, names):
         name: float(of_class / count) if count else None
         for name, of_class, count in zip(names, right, counts, strict=True)
     }
-
-
-def _named(info, model):
-    return {"step": info.step, "model": model, "dataset": info.dataset}
 
 
 def _draw(folder, split, probabilities, class_names, title):

@@ -1,13 +1,13 @@
-"""A trained network as one file that needs nothing but JAX to run.
+"""A trained network as one file that only JAX is needed to run.
 
-The file is what ``jax.export`` makes of the folded network with its weights and preprocessing: a
+``jax.export`` makes the file from the folded network, its weights and its preprocessing. It holds a
 function from uint8 images ``[N, H, W, C]``, any N, to float32 logits ``[N, num_classes]``, lowered
-for several platforms at once. Where only ``jax`` and ``flatbuffers`` are installed,
+for several platforms at once. Only ``jax`` and ``flatbuffers`` are needed for
 
     logits = jax.export.deserialize(open("model.jax", "rb").read()).call(images)
 
-A small JSON file beside it, ``model.jax.json``, tells what the numbers mean: class names, shape of
-the images, and the digest of the file.
+A small JSON file beside it, ``model.jax.json``, holds the class names, the shape of the images and
+the digest of the file.
 """
 
 import os
@@ -36,17 +36,17 @@ def export(
     """The folded inference function of a network, with its weights and preprocessing inside.
 
     Args:
-      model: computes in its own dtype.
-      variables: "params" and "batch_stats".
+      model: the network; the function computes in its dtype.
+      variables: "params" and "batch_stats" of the network.
       info: the network's `Info`.
-      platforms: of "cpu", "cuda", "tpu" (and "rocm"), those that it shall run on.
+      platforms: platforms to run on, from "cpu", "cuda", "tpu" and "rocm".
 
     Returns:
-      A function from uint8 images ``[N, H, W, C]``, for every N from 0 on, to float32 logits;
-      `.call` it, or `.serialize` it.
+      A function from uint8 images ``[N, H, W, C]``, for every N from 0 on, to float32 logits. It
+      has the methods `.call` and `.serialize`.
 
     Raises:
-      InputError: an unknown platform.
+      InputError: a platform is unknown.
 
     Examples:
       >>> import rir_jax
@@ -68,16 +68,16 @@ def export(
     def logits(images):
         return plain.apply(weights, info.preprocess(images))
 
-    # A symbol stands for 1 or more: this way, 0 images are a batch too.
+    # A symbol stands for 1 or more, so N - 1 allows a batch of 0 images.
     (batch_size,) = jax.export.symbolic_shape("N - 1")
     images = jax.ShapeDtypeStruct((batch_size, *info.image_shape), jnp.uint8)
     return jax.export.export(jax.jit(logits), platforms=tuple(platforms))(images)
 
 
 def write(exported: jax.export.Exported, info: Any, path: epath.PathLike) -> int:
-    """Writes an exported function, and PATH.json with what its numbers mean. Returns its bytes.
+    """Writes an exported function to PATH, and its description to PATH.json.
 
-    PATH may be in a bucket (``gs://``), here and in `read`.
+    PATH may be in a bucket (``gs://``), here and in `read`. Returns the number of bytes in PATH.
 
     Raises:
       InputError: the files cannot be written there.
@@ -99,10 +99,10 @@ def write(exported: jax.export.Exported, info: Any, path: epath.PathLike) -> int
 
 
 def read(path: epath.PathLike) -> tuple[jax.export.Exported, dict[str, Any]]:
-    """An exported function that runs here, and what PATH.json says of it.
+    """An exported function that runs here, and its description from PATH.json.
 
     Raises:
-      InputError: a file is absent or damaged, or was exported for other platforms.
+      InputError: a file is missing or damaged, or was exported for other platforms.
     """
     path = files.path(path)
     try:
@@ -121,8 +121,10 @@ def read(path: epath.PathLike) -> tuple[jax.export.Exported, dict[str, Any]]:
         raise InputError(f"exported model {path} does not match its digest; export again")
     try:
         exported = jax.export.deserialize(bytearray(content))
-    except Exception as error:  # of another version of JAX: anything
-        raise InputError(f"{path} is no model that JAX {jax.__version__} reads: {error}") from None
+    except Exception as error:  # a file of another version of JAX may raise anything
+        raise InputError(
+            f"{path} is not a model that JAX {jax.__version__} reads: {error}"
+        ) from None
     if not runs_on(exported.platforms):
         raise InputError(
             f"exported model {path} is for {', '.join(exported.platforms)}, this machine computes "
@@ -132,7 +134,7 @@ def read(path: epath.PathLike) -> tuple[jax.export.Exported, dict[str, Any]]:
 
 
 def classifier(path: epath.PathLike) -> Classifier:
-    """An exported file as a `Classifier`.
+    """The `Classifier` of an exported file.
 
     Raises:
       InputError: as `read`.
@@ -142,7 +144,7 @@ def classifier(path: epath.PathLike) -> Classifier:
 
 
 def runs_on(platforms: Sequence[str]) -> bool:
-    """Whether this machine's default device is of one of the platforms."""
+    """Whether this machine's default device belongs to one of the platforms."""
     here = jax.default_backend()
     return not set(platforms).isdisjoint(_ALIASES.get(here, (here,)))
 
@@ -150,18 +152,18 @@ def runs_on(platforms: Sequence[str]) -> bool:
 def difference(
     function: Callable[[Any], Any], model: Network, variables: Any, info: Any, count: int = 64
 ) -> dict[str, float]:
-    """How far an exported function is from its live network, on random images.
+    """The difference between an exported function and its live network, on random images.
 
     Args:
-      function: from uint8 images ``[N, H, W, C]`` to logits, as exported.
+      function: exported function from uint8 images ``[N, H, W, C]`` to logits.
       model: the live network.
-      variables: its variables.
-      info: its class names and preprocessing.
-      count: images, given to the exported function in two batches of different sizes.
+      variables: variables of the network.
+      info: class names and preprocessing of the network.
+      count: number of images, which the exported function takes in two batches of different sizes.
 
     Returns:
-      "difference" and "largest", of the logits, and "agreement", the part (0 to 1) of the images
-      that get the same class.
+      "difference", the largest difference between logits; "largest", the largest logit; and
+      "agreement", the part (0 to 1) of the images that get the same class.
     """
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (count, *info.image_shape), np.uint8)
@@ -177,5 +179,5 @@ def difference(
 
 
 def description_path(path: epath.PathLike) -> epath.Path:
-    """Where the description of an exported file is: ``model.jax.json`` of ``model.jax``."""
+    """The path of an exported file's description: ``model.jax.json`` for ``model.jax``."""
     return files.path(f"{os.fspath(path)}.json")

@@ -1,4 +1,4 @@
-"""What goes with a trained network, so that its numbers mean something."""
+"""The description of a trained network: its class names, its preprocessing and its origin."""
 
 import dataclasses
 import reprlib
@@ -14,19 +14,17 @@ from rir_jax.data import augment
 from rir_jax.data.images import as_images
 from rir_jax.errors import InputError
 
-_KEPT_AS = {
-    "class_names": lambda names: tuple(map(str, names)),
-    "image_shape": lambda sizes: tuple(map(int, sizes)),
-    "mean": lambda values: np.asarray(values, np.float32),
-    "std": lambda values: np.asarray(values, np.float32),
-    "step": int,
-}
-_ALLOWED = {
-    "class_names": "a name for each logit",
-    "image_shape": "(H, W, C), of 1 or more each",
-    "mean": "a number for each channel",
-    "std": "a number for each channel",
-    "step": "a whole number",
+
+def _numbers(values):
+    return np.asarray(values, np.float32)
+
+
+_KEPT_AS = {  # the conversion of a field, and the values that it takes
+    "class_names": (lambda names: tuple(map(str, names)), "a name for each logit"),
+    "image_shape": (lambda sizes: tuple(map(int, sizes)), "(H, W, C), of 1 or more each"),
+    "mean": (_numbers, "a number for each channel"),
+    "std": (_numbers, "a number for each channel"),
+    "step": (int, "a whole number"),
 }
 
 
@@ -35,17 +33,18 @@ class Info:
     """Class names and preprocessing of a network.
 
     Attributes:
-      class_names: one for each logit.
-      image_shape: ``(H, W, C)`` of the images that it was trained on.
-      mean, std: a number for each channel, for pixels from 0 to 255; kept as float32 ``[C]``.
-      dataset: its name.
-      step: training steps taken.
-      config: of the run; None if the network comes from elsewhere.
-      card: how the network was trained and how good it is, as JSON values: of a published network,
-        or of a finished run what its summary.json holds.
+      class_names: name of each logit's class.
+      image_shape: shape ``(H, W, C)`` of the training images.
+      mean: mean of each channel, for pixels from 0 to 255; kept as float32 ``[C]``.
+      std: standard deviation of each channel, in the same units; kept as float32 ``[C]``.
+      dataset: name of the data set that the network was trained on.
+      step: number of training steps taken.
+      config: config of the run; None: the network is not from a run.
+      card: training and accuracy of the network, as JSON values: the card of a published network,
+        or the summary.json of a finished run.
 
     Raises:
-      InputError: a mean or deviation that does not fit the channels.
+      InputError: a field has a wrong type, or does not fit the channels.
 
     Examples:
       >>> info = Info(["no", "yes"], (8, 8, 1), mean=[78.0], std=[96.0])
@@ -65,16 +64,15 @@ class Info:
     card: dict[str, Any] | None = None
 
     def __post_init__(self):
-        for name, make in _KEPT_AS.items():
+        for name, (convert, allowed) in _KEPT_AS.items():
             value = getattr(self, name)
             try:
-                object.__setattr__(self, name, make(value))
+                object.__setattr__(self, name, convert(value))
             except (TypeError, ValueError):
-                raise InputError(f"{name} is {value!r}; allowed: {_ALLOWED[name]}") from None
+                raise InputError(f"{name} is {value!r}; allowed: {allowed}") from None
         if len(self.image_shape) != 3 or min(self.image_shape) < 1:
-            raise InputError(
-                f"image_shape is {self.image_shape}; allowed: {_ALLOWED['image_shape']}"
-            )
+            allowed = _KEPT_AS["image_shape"][1]
+            raise InputError(f"image_shape is {self.image_shape}; allowed: {allowed}")
         for name in ("mean", "std"):
             value = getattr(self, name)
             if value.shape != self.image_shape[-1:] or not np.isfinite(value).all():
@@ -97,9 +95,9 @@ class Info:
         return f"Info({', '.join(texts)})"
 
     def preprocess(self, images: ArrayLike) -> jax.Array:
-        """uint8 images ``[N, H, W, C]`` to what the network takes, float32. Traceable.
+        """Normalizes uint8 images ``[N, H, W, C]`` for the network, to float32. Traceable.
 
         Raises:
-          InputError: images of another type or shape.
+          InputError: the images have another type or shape.
         """
         return augment.normalize(as_images(images, self.image_shape), self.mean, self.std)

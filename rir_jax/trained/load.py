@@ -1,4 +1,4 @@
-"""Trained networks, read back from the folder of their run."""
+"""Trained networks, read from the folder of their run."""
 
 import dataclasses
 from typing import Any
@@ -21,12 +21,12 @@ def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
     """The network of a run, from its newest intact checkpoint, on the first device.
 
     Returns:
-      The model, its variables ("params" and "batch_stats") and an `Info`. Logits of uint8 images
-      are ``model.apply(variables, info.preprocess(images))``.
+      The model, its variables ("params" and "batch_stats") and an `Info`. The logits of uint8
+      images are ``model.apply(variables, info.preprocess(images))``.
 
     Raises:
-      InputError: the folder holds no run, or none with a checkpoint.
-      RunError: all of its checkpoints are damaged.
+      InputError: the folder holds no run, or a run without a checkpoint.
+      RunError: all checkpoints are damaged.
     """
     folder = Workdir(workdir)
     config = folder.config_of_run()
@@ -37,15 +37,8 @@ def load(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
         )
     state, notes = read_state(folder, config)
     described = notes["dataset"]
-    info = Info(
-        class_names=described["class_names"],
-        image_shape=described["image_shape"],
-        mean=described["mean"],
-        std=described["std"],
-        dataset=described["name"],
-        step=int(state.step),
-        config=config,
-    )
+    fields = {name: described[name] for name in ("class_names", "image_shape", "mean", "std")}
+    info = Info(**fields, dataset=described["name"], step=int(state.step), config=config)
     return build_model(config, len(info.class_names)), state.result, info
 
 
@@ -55,8 +48,8 @@ def read_state(
     """The state and the notes of a run's newest intact checkpoint, on the first device.
 
     Args:
-      folder: of the run of one seed.
-      config: of the run.
+      folder: folder of a run of one seed.
+      config: config of the run.
 
     Raises:
       InputError, RunError: as `load`.
@@ -78,7 +71,7 @@ def read_state(
 
 
 def load_finished(workdir: epath.PathLike) -> tuple[Network, dict[str, Any], Info]:
-    """As `load`, of a run that has come to its end.
+    """As `load`, for a run that is finished; `Info.card` is its summary.
 
     Raises:
       InputError, RunError: as `load`, or the run is not finished.

@@ -1,8 +1,8 @@
-"""A trained network as an ONNX file, for runtimes that know nothing of JAX.
+"""A trained network as an ONNX file, for runtimes without JAX.
 
-The graph is what `rir_jax.fold` makes of the network, with its preprocessing in front: from uint8
+The graph is the network as `rir_jax.fold` returns it, with its preprocessing in front: from uint8
 images ``[N, H, W, C]`` ("images"), any N, to float32 logits ``[N, num_classes]`` ("logits"). It
-needs nothing but convolutions, additions, ReLUs and a mean, of opset 17.
+consists of convolutions, additions, ReLUs and a mean, of opset 17.
 """
 
 import json
@@ -16,19 +16,19 @@ from rir_jax.models.network import Network
 from rir_jax.models.streams import stream_width
 from rir_jax.version import __version__
 
-_OPSET, _IR_VERSION = 17, 8  # of 2022: what runtimes have known for years
+_OPSET, _IR_VERSION = 17, 8  # from 2022, which most runtimes can read
 
 
 def to_onnx(model: Network, variables: Any, info: Any) -> bytes:
-    """The content of an ONNX file of a network. Its metadata has the class names, as JSON.
+    """The content of a network's ONNX file. Its metadata holds the class names, as JSON.
 
     Args:
-      model: computes in float32 there, whatever its own type is.
-      variables: "params" and "batch_stats".
+      model: the network; the graph computes in float32, whatever the network's dtype.
+      variables: "params" and "batch_stats" of the network.
       info: the network's `Info`.
 
     Raises:
-      ValueError: the variables are not the model's.
+      ValueError: the variables belong to another network.
 
     Examples:
       >>> import jax.numpy as jnp, rir_jax
@@ -65,7 +65,7 @@ def to_onnx(model: Network, variables: Any, info: Any) -> bytes:
 
 
 def run(content: bytes, images: np.ndarray) -> np.ndarray:
-    """What onnxruntime computes of an ONNX file, on the CPU: uint8 images to float32 logits."""
+    """Runs an ONNX file with onnxruntime, on the CPU: uint8 images to float32 logits."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -74,16 +74,13 @@ def run(content: bytes, images: np.ndarray) -> np.ndarray:
 
 
 class _Graph:
-    """The nodes and constants of a graph, each named by its number.
-
-    Arrays in it are float32 ``[N, C, H, W]``.
-    """
+    """The nodes and constants of a graph, named by number. Images are float32 ``[N, C, H, W]``."""
 
     def __init__(self):
         self.nodes, self.constants = [], []
 
     def add(self, kind, inputs, output=None, **attributes):
-        """Adds an operation. Inputs are names of outputs, or arrays. Returns its output's name."""
+        """Adds an operation on outputs, by name, and arrays. Returns its own output's name."""
         from onnx import helper
 
         output = output or f"{kind}_{len(self.nodes)}"
@@ -107,7 +104,7 @@ class _Graph:
 
 
 def _network(graph: _Graph, plain: PlainNetwork, params: dict[str, Any], info: Any) -> str:
-    """Adds a folded network, from "images" on; returns the name of the logits. See `Network`."""
+    """Adds a folded network that reads "images". Returns its logits' name. See `Network`."""
     from onnx import TensorProto
 
     x = graph.add("Cast", ["images"], to=TensorProto.FLOAT)
@@ -148,10 +145,9 @@ def _block(graph, plain, params, x, widths, stride):
 
 
 def _outer_shortcut(graph, plain, params, x, widths, stride):
-    """Adds what a block's outer shortcut adds. See `PlainBlock.outer_shortcut_of`."""
-    taken, features = widths[0], widths[1]
-    if plain.two_streams:
-        taken = stream_width(taken)
+    """Adds a block's outer shortcut. See `PlainBlock.outer_shortcut_of`."""
+    features = widths[1]
+    taken = stream_width(widths[0]) if plain.two_streams else widths[0]
     projects = "projection" in params
     steps = [1, 1 if projects else stride, 1 if projects else stride]
     if taken != widths[0] or max(steps) > 1:

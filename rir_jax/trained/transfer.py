@@ -1,7 +1,7 @@
-"""Trained weights for a new network: what of them fits is taken over, the rest starts anew.
+"""Trained weights for a new network: some parts are taken over, others start anew.
 
-A head of other classes starts anew, and so does a stem of other channels. All else must fit:
-weights of another family or width are refused, for with them the network would be another one.
+A head starts anew if the classes differ, and a stem if the channels differ. All other parts must
+fit: weights of another family or width are refused, because they would make another network.
 """
 
 import dataclasses
@@ -18,24 +18,15 @@ from rir_jax.data.dataset import Dataset
 from rir_jax.errors import InputError
 from rir_jax.models.network import Network, part_of
 from rir_jax.models.variables import variable_shapes
+from rir_jax.models.zoo import FIELDS
 from rir_jax.trained.info import Info
 from rir_jax.trained.load import load_finished
 from rir_jax.trained.weights import WEIGHTS, from_pretrained
 
-_BODY = (
-    "two_streams",
-    "outer_shortcut",
-    "stem_width",
-    "widths",
-    "blocks",
-    "layers_per_block",
-    "shortcut",
-    "stride_layer",
-    "use_bias",
-    "norm_epsilon",
-)
+# The fields of a network on which the weights of its parts depend; the free ones may differ.
 _HEAD = ("head", "head_relu")
-"""Fields of a network that its weights were trained for. The others may differ."""
+_FREE = ("kernel_init", "norm_momentum", "dtype", "param_dtype")
+_BODY = tuple(field for field in FIELDS if field not in _HEAD + _FREE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +34,11 @@ class Source:
     """A trained network to start from.
 
     Attributes:
-      name: as ``init.weights`` has it.
+      name: value of the config field ``init.weights``.
       model: the network.
-      variables: by name, on the host: "params/stem_conv/kernel", "batch_stats/stem_norm/mean", ...
-      info: its class names and preprocessing.
+      variables: the network's variables on the host, by name: "params/stem_conv/kernel", ...,
+        "batch_stats/stem_norm/mean", ...
+      info: class names and preprocessing of the network.
     """
 
     name: str
@@ -62,7 +54,7 @@ class Source:
 
 
 def read_source(name: epath.PathLike) -> Source:
-    """Reads trained weights: of a published network, a folder of weights, or a finished run.
+    """Reads the weights of a published network, a folder of weights, or a finished run.
 
     Args:
       name: one of `rir_jax.list_pretrained`, a folder that `rir_jax.save_pretrained` wrote, or a
@@ -70,14 +62,14 @@ def read_source(name: epath.PathLike) -> Source:
 
     Raises:
       InputError: it is none of these, the run is not finished, or a file is damaged.
-      RunError: all of the run's checkpoints are damaged.
+      RunError: all checkpoints of the run are damaged.
     """
     try:
         folder = files.path(name)
         with files.store_errors(folder):
             is_run = (folder / "config.json").exists() and not (folder / WEIGHTS).exists()
         model, variables, info = load_finished(folder) if is_run else from_pretrained(name)
-    except (InputError, OSError, ValueError) as error:  # too long, no text, no access, ...
+    except (InputError, OSError, ValueError) as error:  # a name too long, no access, ...
         raise InputError(f"init.weights is {str(name)!r}: {error}") from None
     arrays = flatten_dict(jax.device_get(variables), sep="/")
     return Source(str(name), model, {n: np.asarray(a) for n, a in arrays.items()}, info)
@@ -86,21 +78,21 @@ def read_source(name: epath.PathLike) -> Source:
 def take_over(
     source: Source, model: Network, dataset: Dataset, frozen: tuple[str, ...] = ()
 ) -> tuple[dict[str, np.ndarray], str]:
-    """What a network takes over from trained weights.
+    """The trained weights that a new network takes over.
 
     Args:
       source: the trained network.
-      model: the new one.
-      dataset: that it is trained on.
-      frozen: parts that are not trained.
+      model: the new network.
+      dataset: data set that the new network is trained on.
+      frozen: parts of the network that are not trained.
 
     Returns:
-      The entries of ``source.variables`` that are taken over, and one line that says which are and
-      which start anew.
+      The entries of ``source.variables`` that are taken over, and a line that names them and the
+      parts that start anew.
 
     Raises:
-      InputError: the body of the network is another one, naming the first entry that does not fit
-        and what would, or a part that starts anew is frozen.
+      InputError: an entry does not fit (names the first, and the fields that would fit), or a part
+        that starts anew is frozen.
     """
     anew = _parts_anew(source, model, dataset)
     shapes = flatten_dict(variable_shapes(model, dataset.image_shape[-1]), sep="/")
@@ -123,7 +115,7 @@ def take_over(
 
 
 def _part(name):
-    """The part that an entry belongs to: "params/stage1_block1/conv1/kernel" to "stage1"."""
+    """The part of an entry: "stage1" for "params/stage1_block1/conv1/kernel"."""
     return part_of(name.split("/")[1])
 
 
@@ -143,27 +135,26 @@ def _parts_anew(source, model, dataset):
 
 
 def _differing(one: Any, other: Any, fields) -> dict[str, Any]:
-    """The fields of a network that another has otherwise."""
+    """The fields of one network whose values differ from another's, with their values."""
     return {f: getattr(one, f) for f in fields if getattr(one, f) != getattr(other, f)}
 
 
 def _check_body(source, model, wanted, given):
     differing = _differing(source.model, model, _BODY)
     problem = _first_misfit(wanted, given)
-    if not problem and not differing:
-        return
-    if not problem:
+    if differing and not problem:
         names = " and ".join(differing)
         problem = f"their shapes fit, but they were trained with another {names}"
-    allowed = ", ".join(f"model.{field}={value!r}" for field, value in differing.items())
-    raise InputError(
-        f"init.weights is {source.name!r}: {problem}; allowed with these weights: "
-        f"{allowed or 'the network that they are of'}"
-    )
+    if problem:
+        allowed = ", ".join(f"model.{field}={value!r}" for field, value in differing.items())
+        raise InputError(
+            f"init.weights is {source.name!r}: {problem}; allowed with these weights: "
+            f"{allowed or 'the network that they belong to'}"
+        )
 
 
 def _first_misfit(wanted, given):
-    """In words, the first entry that does not fit; nothing where all do."""
+    """The first entry that does not fit, in words; "" if all fit."""
     for name, shape in sorted(wanted.items(), key=_in_order):
         if name not in given:
             return f"{name!r} is missing"
@@ -174,6 +165,6 @@ def _first_misfit(wanted, given):
 
 
 def _in_order(entry):
-    """Weights before statistics; the stem, the stages, the head."""
+    """A key for sorting: weights before statistics; then the stem, the stages, the head."""
     name, part = entry[0], _part(entry[0])
     return not name.startswith("params"), part == "head", part != "stem", name

@@ -4,32 +4,32 @@
     config.json         the network's fields, its class names and its preprocessing
     README.md           the same for people and for model hubs
 
-Any library reads them, and reading them runs nobody's code: there is no pickle in any.
+Many libraries read them. Reading them runs no code, because none of them is a pickle.
 """
 
-import dataclasses
 import tempfile
 from typing import Any
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
 import safetensors.numpy
 from etils import epath
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from rir_jax import files
 from rir_jax.errors import InputError
 from rir_jax.models.network import Network
 from rir_jax.models.variables import check_variables
+from rir_jax.models.zoo import FIELDS
 from rir_jax.trained import pretrained
 from rir_jax.trained.card import model_card
 from rir_jax.trained.info import Info
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _FORMAT = "rir_jax 1"
-_PASSED_OVER = ("parent", "name", "dtype", "param_dtype")  # of the module, or of the arrays
+_WRITTEN = [field for field in ("num_classes", *FIELDS) if not field.endswith("dtype")]
 
 
 def save_pretrained(
@@ -38,15 +38,15 @@ def save_pretrained(
     """Writes a network's weights, its description and its model card into a folder.
 
     Args:
-      folder: on a disk or in a bucket (``gs://``); made if need be. Files of an earlier call are
-        replaced.
+      folder: folder on a disk or in a bucket (``gs://``); made if it does not exist. Files of an
+        earlier call are replaced.
       model: the network, as `rir_jax.load` returns it, or made by hand.
-      variables: its variables.
-      info: its class names and preprocessing.
+      variables: variables of the network.
+      info: class names and preprocessing of the network.
 
     Raises:
-      ValueError: the variables are not the model's.
-      InputError: the folder cannot be written to, or the class names are not one for each logit.
+      ValueError: the variables belong to another network.
+      InputError: the folder cannot be written to, or there is not one class name for each logit.
 
     Examples:
       >>> import rir_jax, tempfile
@@ -66,16 +66,12 @@ def save_pretrained(
             "logit"
         )
     kept = {name: variables[name] for name in ("params", "batch_stats")}
-    arrays = flax.traverse_util.flatten_dict(jax.device_get(kept), sep="/")
+    arrays = flatten_dict(jax.device_get(kept), sep="/")
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     content = safetensors.numpy.save(arrays)
     described = {
         "format": _FORMAT,
-        "model": {
-            field.name: getattr(model, field.name)
-            for field in dataclasses.fields(model)
-            if field.name not in _PASSED_OVER
-        },
+        "model": {field: getattr(model, field) for field in _WRITTEN},
         "class_names": info.class_names,
         "image_shape": info.image_shape,
         "mean": info.mean.tolist(),
@@ -105,18 +101,14 @@ def from_pretrained(
       The model, its variables and an `Info`, as `rir_jax.load`.
 
     Raises:
-      InputError: an unknown name; a file is absent or damaged, or the weights have other names or
-        shapes than the network's (names the first).
+      InputError: the name is unknown, a file is missing or damaged, or the weights do not fit the
+        network (names the first that does not).
     """
     folder = pretrained.find(name)
     described = _read_description(folder / CONFIG)
     arrays, digest = _read_arrays(folder / WEIGHTS)
     try:
-        fields: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in described["model"].items()
-        }
-        model = Network(**fields, dtype=dtype, param_dtype=_param_dtype(arrays))
+        model = Network(**described["model"], dtype=dtype, param_dtype=_param_dtype(arrays))
         names = ("class_names", "image_shape", "mean", "std", "dataset", "step")
         info = Info(**{name: described[name] for name in names}, card=described.get("card"))
         if len(info.class_names) != model.num_classes:
@@ -125,9 +117,9 @@ def from_pretrained(
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise InputError(f"{folder / CONFIG}: {reason}") from None
     try:
-        variables = flax.traverse_util.unflatten_dict(arrays, sep="/")
+        variables = unflatten_dict(arrays, sep="/")
         check_variables(model, variables)
-    except (ValueError, TypeError, IndexError) as error:  # names that are no tree, too
+    except (ValueError, TypeError, IndexError) as error:  # names may not form a tree
         raise InputError(f"{folder / WEIGHTS}: {error}") from None
     if described.get("sha256", digest) != digest:
         raise InputError(
@@ -148,16 +140,16 @@ def _read_description(path):
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     except ValueError as error:
-        raise InputError(f"{path} is no JSON file: {error}") from None
+        raise InputError(f"{path} is not a JSON file: {error}") from None
     if described.get("format") != _FORMAT:
-        raise InputError(f"{path} is no description of a network; allowed: format {_FORMAT!r}")
+        raise InputError(f"{path} is not a description of a network; allowed: format {_FORMAT!r}")
     return described
 
 
 def _read_arrays(path):
     try:
         content = files.read(path)
-        # Of bytes in memory, safetensors reads no bfloat16; and of files, none in a bucket.
+        # safetensors reads bfloat16 from files alone, and no files in a bucket.
         with tempfile.NamedTemporaryFile() as copy:
             copy.write(content)
             copy.flush()
@@ -165,4 +157,4 @@ def _read_arrays(path):
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}") from None
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no safetensors file: {error}") from None
+        raise InputError(f"{path} is not a safetensors file: {error}") from None

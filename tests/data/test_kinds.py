@@ -67,7 +67,7 @@ def test_labels_that_are_no_class_are_refused(wrong, cached, tmp_path, monkeypat
         with pytest.raises(InputError) as error:
             sources.load("bars", tmp_path)
         assert str(error.value).startswith(
-            f"'train' of dataset 'bars' has 1 labels of 3 that are none of its 2 classes, the "
+            f"'train' of dataset 'bars' has 1 labels of 3 outside its 2 classes, the "
             f"first is {wrong}; allowed: 0 to 1"
         )
 

@@ -64,7 +64,7 @@ def test_folders_by_class_are_split_by_class_and_hold_what_predict_sees(command,
     lines = err.splitlines()
     assert len(lines) == 2
     assert all(line.startswith("skipped: ") for line in lines), "and no bar off a terminal"
-    assert f"skipped: image {root / 'cat' / 'notes.txt'} is no image" in err
+    assert f"skipped: image {root / 'cat' / 'notes.txt'} is not an image" in err
     loaded = sources.load("pets", str(tmp_path / "data"))
     assert loaded.class_names == ("cat", "dog", "wild boar")
     assert collections.Counter(loaded.held_out.labels.tolist()) == {0: 4, 1: 2, 2: 1}
@@ -175,7 +175,7 @@ def test_mistakes_get_one_line_and_write_nothing(mistake, tmp_path):
     [
         ("digits", "is the name of another set; allowed: one of your own"),
         ("cifar10", "is the name of another set; allowed: one of your own"),
-        ("My Pets", "is no name; allowed: lower-case letters, digits and _"),
+        ("My Pets", "is not a valid name; allowed: lower-case letters, digits and _"),
         ("pets", "is prepared already, in"),
     ],
 )

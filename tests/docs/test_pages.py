@@ -203,7 +203,7 @@ def test_every_page_is_in_the_navigation():
 def test_source_on_a_page_is_that_of_the_package():
     text = hooks.source("rir_jax.models.layers.GeneralizedConv.applied_kernel")
     assert text.splitlines()[0] == "def applied_kernel(self, kernel: jax.Array) -> jax.Array:"
-    assert '"""' not in hooks.source("rir_jax.models.layers.resnet_init")
+    assert '"""' not in hooks.source("rir_jax.models.initializers.resnet_init")
     assert hooks.source("rir_jax.models.zoo.FAMILIES").startswith("FAMILIES = {")
     with pytest.raises(StopIteration):
         hooks.source("rir_jax.models.layers.NoSuchLayer")

@@ -70,12 +70,12 @@ def test_an_image_has_its_pixels(tmp_path):
         # 100 megapixels of zeros, in 100 KB.
         (png(10_000, 10_000, zlib.compress(bytes(10_001 * 10_000))), r"10000 x 10000; allowed: up"),
         (png(2**31 - 1, 2**31 - 1), r"cannot be read: Image size"),
-        (b"just a text\n", r"is no image; allowed: PNG, JPEG, WEBP"),
-        (b"", r"is no image"),
+        (b"just a text\n", r"is not an image; allowed: PNG, JPEG, WEBP"),
+        (b"", r"is not an image"),
         (png(64, 64, zlib.compress(bytes(65 * 64))[:20]), r"cannot be read"),
-        (b"GIF89a" + bytes(100), r"is no image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", r"is no image"),
-        (pickle.dumps([1]), r"is no image"),
+        (b"GIF89a" + bytes(100), r"is not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", r"is not an image"),
+        (pickle.dumps([1]), r"is not an image"),
     ],
     ids=["bomb", "huge", "text", "empty", "truncated", "gif", "postscript", "pickle"],
 )

@@ -157,7 +157,7 @@ GOOD = Split(IMAGES, LABELS)
         (lambda: Dataset(Split(IMAGES[:0], []), GOOD, "ab"), r"images uint8 \(0, 8, 8, 1\)"),
         (lambda: Dataset(Split(IMAGES, [0, 1]), GOOD, "ab"), r"labels int64 \(2,\); .* its 4 im"),
         (lambda: Dataset(Split(IMAGES, [0.0] * 4), GOOD, "ab"), r"labels float64 \(4,\); allowed"),
-        (lambda: Dataset(GOOD, GOOD, "a"), "2 labels of 4 that are none of its 1 classes"),
+        (lambda: Dataset(GOOD, GOOD, "a"), "2 labels of 4 outside its 1 classes"),
         (lambda: Dataset(GOOD, GOOD, "aa"), "two classes 'a'; allowed: names that differ"),
         (
             lambda: Dataset(GOOD, Split(IMAGES[:, :4], LABELS), "ab"),

@@ -142,7 +142,7 @@ def test_mistakes_get_one_line(command, file, finished, digit_files, tmp_path):
     junk = b"not a function"
     path.write_bytes(junk)
     describing.write_text(json.dumps({**described, "sha256": hashlib.sha256(junk).hexdigest()}))
-    assert_one_line(predict(path), f"{path} is no model that JAX")
+    assert_one_line(predict(path), f"{path} is not a model that JAX")
     export = ["rir_jax.export", f"--workdir={finished}"]
     assert_one_line(command(*export), "--output, --onnx and --weights are missing")
     found = command(*export, f"--output={tmp_path / 'x'}", "--platforms=gpu")

@@ -114,10 +114,10 @@ def test_what_is_no_network_gets_one_line(command, folder, digit_files, tmp_path
     content = weights.read_bytes()
     for torn in (content[:-7], b"", b"\0" * 64):
         weights.write_bytes(torn)
-        assert_one_line(predict(), f"{weights} is no safetensors file")
+        assert_one_line(predict(), f"{weights} is not a safetensors file")
     weights.write_bytes(content)
     for change, message in [
-        ({"format": "another"}, "is no description of a network"),
+        ({"format": "another"}, "is not a description of a network"),
         ({"model": {**described["model"], "widths": [4, 7]}}, "widths"),
         ({"model": {**described["model"], "depth": 3}}, "depth"),
         ({"class_names": ["0"]}, "1 class names of 10 classes"),
@@ -128,7 +128,7 @@ def test_what_is_no_network_gets_one_line(command, folder, digit_files, tmp_path
         path.write_text(json.dumps({**described, **change}))
         assert_one_line(predict(), message)
     path.write_text("{")
-    assert_one_line(predict(), f"{path} is no JSON file")
+    assert_one_line(predict(), f"{path} is not a JSON file")
 
 
 def test_a_network_is_saved_with_a_name_for_each_logit(loaded, tmp_path):

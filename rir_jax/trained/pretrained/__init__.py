@@ -1,7 +1,7 @@
 """The networks that come with the package: a folder each, as `rir_jax.save_pretrained` writes it.
 
-They are the networks of seed 0 of the tables in experiments/results/medium, named by model and data
-set. The card in a folder's config.json says how each was trained and how good it is.
+They are the networks of seed 0 from the tables in experiments/results/medium, named by model and
+data set. The card in a folder's config.json tells the network's training and accuracy.
 """
 
 import logging
@@ -30,13 +30,13 @@ def list_pretrained() -> dict[str, float]:
 
 
 def find(name: epath.PathLike) -> epath.Path:
-    """The folder that a name stands for: one of the user's, or that of a published network.
+    """The folder that a name stands for: the user's own, or that of a published network.
 
-    A name with a separator in it is a folder, and so is one that is there. Where both are meant,
-    it is the user's folder, and a message says so.
+    A name with a separator in it is a folder, and so is the name of a folder that exists. If a
+    published network has the same name, the folder is read, with a warning.
 
     Raises:
-      InputError: it is neither.
+      InputError: there is no such folder or network.
     """
     text = os.fspath(name)
     folder = files.path(text)
