@@ -19,7 +19,6 @@ from rir_jax.devices.mesh import replicate
 from rir_jax.errors import InputError, RunError
 from rir_jax.runs.interrupt import StopRequest
 from rir_jax.runs.member import Member
-from rir_jax.runs.metrics import advice
 from rir_jax.runs.pace import Pace
 from rir_jax.runs.progress import ALONE, Place, Progress
 from rir_jax.runs.workdir import Workdir
@@ -31,7 +30,11 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass
 class _Call:
-    """A dispatched program whose results have not been read."""
+    """A dispatched program whose results have not been read.
+
+    It trains steps ``first + 1`` to ``step``, or evaluates at ``step``; ``answers`` is what
+    `Pace.ask` returned.
+    """
 
     split: str
     first: int
@@ -43,13 +46,13 @@ class _Call:
 
 
 class Run:
-    """A run from its newest intact checkpoints on; `close` it, or enter it as a context.
+    """A run from its newest intact checkpoints on, to be entered as a context.
 
     Args:
-      setup: of the run; its engine trains as many seeds at once as there are folders.
+      setup: the parts of the run; its engine trains as many seeds at once as there are folders.
       folders: one opened folder per seed; a seed that is ahead waits for the others.
-      stop: says when to stop early.
-      place: where the run stands among others.
+      stop: the request that says when to stop early.
+      place: the run's place among others, for the progress display.
 
     Raises:
       InputError, RunError: as `Member.restore`.
@@ -89,11 +92,7 @@ class Run:
         return self
 
     def __exit__(self, *_):
-        self.close()
-
-    def close(self) -> None:
-        """Ends the display and frees the logs' files."""
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:  # closes the rest though a log fails
             for member in self._members:
                 stack.callback(member.close)
             self._progress.close()
@@ -102,7 +101,7 @@ class Run:
         """Trains to the end of the run, unless stopped.
 
         Returns:
-          The summary of each seed, or None if stopped, with checkpoints to go on from.
+          The summary of each seed; None if the run was stopped, at a checkpoint.
 
         Raises:
           RunError: a loss is not finite, a file could not be written, another process is gone.
@@ -130,20 +129,20 @@ class Run:
         ]
 
     def train_until(self, step: int) -> None:
-        """Trains to ``step``, with evaluations and checkpoints at epochs' ends, unless stopped."""
+        """Trains to ``step``, unless stopped, with evaluations and checkpoints between epochs."""
         while self._step < step and self._pace.reason is None:
             self._train_some(step)
             if self._step % self._per_epoch == 0:
                 self._end_epoch()
 
     def wait(self) -> None:
-        """Waits for the checkpoints. Raises a RunError if one could not be written."""
+        """Waits until the checkpoints are written; a RunError if one could not be."""
         for member in self._members:
             member.wait()
 
     @contextlib.contextmanager
     def _failures(self):
-        """Explains failures that have a known cause, and finishes the writes in progress."""
+        """Names the known causes of failures, and finishes the writes in progress."""
         try:
             yield
         except (InputError, RunError):
@@ -155,7 +154,8 @@ class Run:
             if _is_of_debug_nans(error):
                 raise RunError(
                     f"jax_debug_nans found a number that is nan near step {self._step}; the last "
-                    f"checkpoint is from before. {advice(updates=self._step - 1)}"
+                    "checkpoint is from before. Without jax_debug_nans the same command goes on, "
+                    "and stops at the step whose loss is not finite"
                 ) from error
             reason = " ".join(str(error).split())[:200]
             if jax.process_count() > 1:
@@ -167,7 +167,7 @@ class Run:
 
     @contextlib.contextmanager
     def _memory_for(self, split):
-        """Says which field to lower when a program does not fit the device's memory."""
+        """Names the field to lower when a program does not fit into the device's memory."""
         try:
             yield
         except Exception as error:
@@ -176,7 +176,7 @@ class Run:
             if split == "train":
                 what = "a smaller train.batch_size or network, in a fresh workdir, may fit"
             else:
-                self._read()  # raises if it was the training that did not fit
+                self._read()  # raises if it was training that did not fit
                 what = "the same command with a smaller eval.batch_size goes on"
             reason = " ".join(str(error).split())[:200]
             raise RunError(
@@ -244,7 +244,7 @@ class Run:
         results = [engines.evaluation_result(of_one, count) for of_one in sums]
         self._pace.time(call.started, 0, call.compiles)
         for member, result in zip(self._members, results, strict=True):
-            if member.first < call.step:  # others have logged theirs before
+            if member.first < call.step:  # a seed that was ahead has logged this one
                 member.log_evaluation(call.step, result, self._pace.rate)
         accuracy = np.mean([result["accuracy"] for result in results])
         self._progress.update(call.step, ended=True, **{call.split: f"{100 * accuracy:.2f} %"})
@@ -259,7 +259,7 @@ class Run:
 
     @contextlib.contextmanager
     def _named(self, member):
-        """Names the seed in a failure, if there are several."""
+        """Adds the seed to an error, if there are several."""
         try:
             yield
         except RunError as error:
@@ -271,8 +271,8 @@ class Run:
 def _is_of_debug_nans(error):
     """Whether an error comes from a nan that ``jax_debug_nans`` found.
 
-    JAX then runs the program again, one operation at a time, to find the place. If that fails
-    for another reason, the first error is the context of the second.
+    JAX runs such a program again, one operation at a time, to find the place. If that fails for
+    another reason, the first error is the context of the second.
     """
     while error is not None and "FloatingPointError" not in type(error).__name__:
         error = error.__context__
