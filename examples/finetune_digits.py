@@ -66,7 +66,7 @@ def run(workdir, counts=COUNTS, seeds=SEEDS, steps=STEPS, source_epochs=10):
                 data = odd_or_even(count, config.seed)
                 summary = rir_jax.train_and_evaluate(config, folder, dataset=data)
                 if summary is None:  # by Ctrl-C
-                    raise SystemExit("stopped; the same command goes on")
+                    raise SystemExit("stopped; the same command resumes")
                 results[start].setdefault(count, []).append(summary["test_accuracy"])
     return results
 

@@ -59,14 +59,14 @@ def main(arguments: list[str]) -> None:
         try:
             results, whole = run_table(chosen, _WORKDIR.value, _SEEDS.value, limit, _ROWS.value)
         except KeyboardInterrupt:
-            print("The same command goes on from here; --report_only reports.", file=sys.stderr)
+            print("The same command resumes here; --report_only reports.", file=sys.stderr)
             raise
     if chosen.figure == "ablation":
         ablate_results(results)
     reports = files.path(_REPORT.value or f"{_WORKDIR.value}/report")
     print(report.write_report(chosen, results, reports / chosen.name))
     if not whole:
-        print("Stopped before the end; the same command goes on from here.")
+        print("Stopped before the end; the same command resumes here.")
 
 
 def _override(text):

@@ -60,7 +60,7 @@ def _start(main, values):
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BaseException:
-        if _is_one_of_several():
+        if jax.distributed.is_initialized():
             traceback.print_exc()
             os._exit(1)
         raise
@@ -223,13 +223,9 @@ def _without_fields(argv):
 
 def _fail(message, code):
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
-    if _is_one_of_several():
+    if jax.distributed.is_initialized():
         os._exit(code)  # an orderly exit would wait for processes that wait for this one
     sys.exit(code)
-
-
-def _is_one_of_several():
-    return jax.distributed.is_initialized()
 
 
 def _one_line(error):

@@ -47,18 +47,18 @@ def prepare_pictures(images: str, name: str, data_dir: str | None) -> str:
     """Makes a data set from one's own pictures; returns a description of it for people."""
     from rir_jax.data import own_pictures
 
-    made = own_pictures.prepare(images, name, data_dir, _IMAGE_SIZE.value, _TEST_FRACTION.value)
-    counts = " and ".join(f"{count:,} {split}" for split, count in made.counts.items())
     size = _IMAGE_SIZE.value
-    lines = [
+    made = own_pictures.prepare(images, name, data_dir, size, _TEST_FRACTION.value)
+    counts = " and ".join(f"{count:,} {split}" for split, count in made.counts.items())
+    text = (
         f"{name} is prepared in {made.folder}: {len(made.class_names)} classes, {counts} images "
         f"of {size}x{size} pixels"
-    ]
+    )
     if made.skipped:
         named = ", ".join(made.skipped[:_NAMED])
         more = f" and {len(made.skipped) - _NAMED:,} more" if len(made.skipped) > _NAMED else ""
-        lines.append(f"{len(made.skipped):,} skipped, as no images: {named}{more}")
-    return "\n".join(lines)
+        text += f"\n{len(made.skipped):,} skipped, as no images: {named}{more}"
+    return text
 
 
 def prepare(name: str, data_dir: str | None = None) -> epath.Path:

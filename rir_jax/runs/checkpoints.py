@@ -72,7 +72,11 @@ class Checkpoints:
         )
         self._newest = step
         with self._write_errors():
-            self._open().save(plain(self.folder) / str(step), args=items)
+            if self._writer is None:
+                if is_main_process():
+                    files.make_folder(self.folder)
+                self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+            self._writer.save(plain(self.folder) / str(step), args=items)
 
     def wait(self) -> None:
         """Waits until all is written, then deletes the oldest (in a bucket, in the background)."""
@@ -194,13 +198,6 @@ class Checkpoints:
                 raise ValueError(f"array {name} does not match its digest")
         return state, notes
 
-    def _open(self):
-        if self._writer is None:
-            if is_main_process():
-                files.make_folder(self.folder)
-            self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
-        return self._writer
-
     @contextlib.contextmanager
     def _write_errors(self):
         """Turns any error of a failed write into a RunError."""
@@ -221,7 +218,7 @@ def _check_format(path, found):
         age = "an older" if found < FORMAT else "a newer"
         raise InputError(
             f"checkpoint {path} has format {found}, of {age} version of rir_jax; allowed: {FORMAT} "
-            "(the version that wrote it goes on with it)"
+            "(the version that wrote it can resume it)"
         )
 
 

@@ -247,5 +247,5 @@ def _read_json(path):
     except ValueError:
         raise InputError(
             f"{path} is damaged: no JSON object; remove it and run the same command again, which "
-            "goes on from the checkpoints"
+            "resumes from the checkpoints"
         ) from None
