@@ -109,8 +109,8 @@ class Member:
         if not math.isfinite(result["loss"]):
             raise RunError(
                 f"the loss on the {split} split is {result['loss']} at step {step}, though the "
-                "training losses up to there are finite: running statistics and averaged weights "
-                "serve the evaluation alone; the last checkpoint is from before"
+                "training losses up to there are finite: only the evaluation uses running "
+                "statistics and averaged weights; the last checkpoint is from before"
             )
         self._write(split, step, result, rate)
 

@@ -1,6 +1,7 @@
 """The parts of a run, built from its config: data, network, optimizer, programs."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -233,16 +234,12 @@ def check_memory(config: ml_collections.ConfigDict, image_shape, num_devices, me
     """
     model = build_model(config, num_classes=1)
     height, width, channels = image_shape
-    weights = 9 * channels * model.stem_width
-    outputs = height * width * model.stem_width
-    before = model.stem_width
+    widths, outputs = [channels, model.stem_width], height * width * model.stem_width
     for stage, (wide, blocks) in enumerate(zip(model.widths, model.blocks, strict=True)):
         layers = blocks * model.layers_per_block
-        weights += 9 * (before * wide + (layers - 1) * wide * wide)
-        if stage:
-            height, width = -(-height // 2), -(-width // 2)
-        outputs += layers * height * width * wide
-        before = wide
+        widths += [wide] * layers
+        outputs += layers * wide * -(-height // 2**stage) * -(-width // 2**stage)
+    weights = 9 * sum(one * next_one for one, next_one in itertools.pairwise(widths))
     copies = 4 if config.train.average_decay else 3
     for_weights = copies * weights * jnp.dtype(model.param_dtype).itemsize
     batch = -(-config.train.batch_size // num_devices)

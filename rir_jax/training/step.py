@@ -98,7 +98,7 @@ def train_step(
 
     Args:
       model: the network, from images to logits, with "batch_stats".
-      optimizer: the optimizer of the parameters.
+      optimizer: the optimizer, whose updates are added to the parameters.
       state: the state before the step.
       images: the normalized images of the batch, ``[N, H, W, C]``.
       labels: their classes, int ``[N]``, or probabilities ``[N, classes]``.
