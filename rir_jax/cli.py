@@ -87,9 +87,7 @@ def _log_ours_only():
     ours = logging.getLogger("rir_jax")
     ours.setLevel(logging.INFO)
     ours.propagate = False
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    ours.handlers[:] = [handler]
+    ours.handlers[:] = [logging.StreamHandler(sys.stderr)]
     _hush_orbax()
 
 
