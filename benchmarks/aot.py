@@ -1,16 +1,16 @@
-"""The cost of a program on a GPU or TPU, from the text that its compiler makes, without the device.
+"""What a GPU or TPU would do, from the program that its compiler makes, without the device.
 
     python -m benchmarks.aot --platform=cuda --topology=h100 --model=rir18_wide --batch_per_chip=500
     python -m benchmarks.aot --platform=tpu --topology=v5e:2x2 --chips=4 --program=loop
 
-It compiles a program of a run, for CIFAR-10's shapes in bfloat16: the body of the training loop
-(``step``: it draws and augments the batch and takes the step), the whole call (``loop``), or folded
-``inference``; and the same program with four convolutions a generalized layer, as Eq. 1 and 2 are
+Compiles a program as a run would have it, for CIFAR-10's shapes in bfloat16: the body of the
+training loop (``step``: the batch drawn, augmented, the step taken), the whole call (``loop``), or
+folded ``inference``; and the same with four convolutions a generalized layer, as Eq. 1 and 2 are
 usually written. FLOPs are those of convolutions and dense layers. Counts are exact and repeatable
-(`benchmarks.hlo` says how). Times are the least that the chip's published peaks allow, not
-measurements; those of collectives are the time on its links, without latencies. With fewer images a
-chip than ``batch_per_chip_bound_by_links``, the sums take longer than the rest of the step. The
-last line is JSON.
+(`benchmarks.hlo` says how); times are what the chip's published peaks allow, not measurements:
+for collectives, what its links do, each latency left out. With fewer images a chip than
+``batch_per_chip_bound_by_links``, the sums take longer than the rest of the step. The last line is
+JSON.
 
 Needs ``jax[cuda12]`` or ``libtpu`` (``make aot`` has both); a TPU program takes a minute or two to
 compile, a CUDA program a third of that.
@@ -30,13 +30,13 @@ from benchmarks.hlo import Program
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """The published peaks of a chip.
+    """Published peaks of a chip.
 
     Attributes:
-      flops: dense bfloat16 FLOP/s.
-      bandwidth: the memory's bytes/s.
-      links: bytes/s that the chip sends to its neighbours, over all links together (half of the
-        published figure, which is of both directions).
+      flops: bfloat16 FLOP/s, dense.
+      bandwidth: of its memory, bytes/s.
+      links: what it sends to its neighbours, bytes/s, all links together (half of what is published
+        for both directions).
     """
 
     flops: float
@@ -59,7 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--platform", choices=("tpu", "cuda"), default="tpu")
     parser.add_argument("--topology", help="v5e:2x2, v5p:2x2x1, ... or h100, h100x8")
-    parser.add_argument("--chips", type=int, default=1, help="chips that share a batch")
+    parser.add_argument("--chips", type=int, default=1, help="over which a batch is split")
     parser.add_argument("--model", default="rir18_wide")
     parser.add_argument("--batch_per_chip", type=int, default=500)
     parser.add_argument("--program", choices=PROGRAMS, default="step")
@@ -104,7 +104,7 @@ def main() -> None:
 
 
 def devices(platform: str, topology: str):
-    """The devices of a topology, which this machine need not have."""
+    """The devices of a topology that need not be there."""
     from jax.experimental import topologies
 
     if platform == "tpu":
@@ -118,7 +118,7 @@ def devices(platform: str, topology: str):
 
 
 def lower(model_name: str, chips, batch_per_chip: int, program: str):
-    """A program of `PROGRAMS`, lowered for chips that share each batch and ready to compile."""
+    """A program of `PROGRAMS`, lowered for chips that split each batch; ``.compile()`` it."""
     import rir_jax
     from rir_jax.devices.mesh import create_mesh
     from rir_jax.training.setup import build_engine
@@ -185,7 +185,7 @@ def _lower_inference(engine, mesh, batch_size):
 
 @contextlib.contextmanager
 def four_convolutions():
-    """While entered, a 3x3 layer over two streams is four convolutions and two sums."""
+    """While entered, 3x3 layers over two streams are four convolutions and two sums."""
     from rir_jax.models import streams
     from rir_jax.ops.convolution import convolve
 
@@ -208,14 +208,14 @@ def four_convolutions():
 
 
 def describe(lowered, arguments, chip: Chip) -> tuple[dict, Program, str]:
-    """A program's costs on each chip, for an image of its share; the program; and its text."""
+    """A program's costs on each chip, by image of its own; the program and its text."""
     compiled = lowered.compile()
     text, memory = compiled.as_text(), compiled.memory_analysis()
     program = Program(text, loop=arguments.program == "loop")
     batch = arguments.batch_per_chip
     moved = program.bytes_by_kind()
     flops = flops_per_image(arguments.model, training=arguments.program != "inference")
-    # Kernels run one by one: convolutions at the lower of both peaks, the rest at the memory's.
+    # One kernel after the other: convolutions by the slower of both peaks, the rest by memory.
     seconds = max(batch * flops / chip.flops, moved["convolutions"] / chip.bandwidth)
     seconds += (moved["elementwise"] + moved["copies"]) / chip.bandwidth
     rate = batch / seconds
@@ -237,14 +237,14 @@ def describe(lowered, arguments, chip: Chip) -> tuple[dict, Program, str]:
 
 
 def seconds_of_all_reduce(size: int, chips: int, chip: Chip) -> float:
-    """The least time to sum ``size`` bytes over chips: a ring sends most of them twice."""
+    """The least that summing ``size`` bytes over chips takes: a ring sends most of it twice."""
     return 2 * (chips - 1) / chips * size / chip.links
 
 
 def flops_per_image(model_name: str, training: bool) -> int:
-    """The FLOPs of convolutions and dense layers; a multiplication with its addition is two.
+    """FLOPs of convolutions and dense layers, a multiplication with its addition being two.
 
-    Training needs them for the outputs, for the gradients of the kernels and, except in the first
+    Training takes them for the outputs, for the gradients of the kernels and, but for the first
     layer, for those of the inputs.
     """
     import rir_jax
@@ -255,7 +255,7 @@ def flops_per_image(model_name: str, training: bool) -> int:
 
 
 def table(report: dict) -> str:
-    """The report in Markdown: one convolution a layer, and four if they were compiled."""
+    """The report in Markdown: one convolution a layer, and four where they were compiled."""
     four = report.get("four_convolutions", {})
     lines = ["| | one convolution a layer | four |", "|---|---|---|"]
     for name, value in report.items():
