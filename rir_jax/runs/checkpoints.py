@@ -189,12 +189,18 @@ class Checkpoints:
             notes = dict(notes.notes)
             if notes.pop("digest_of_notes", None) != digest_of_json(notes):
                 raise ValueError("its notes do not match their digest")
-            _check_format(path, notes.pop("format", 1))
+            found = notes.pop("format", 1)
+            if found != FORMAT:
+                age = "an older" if found < FORMAT else "a newer"
+                raise InputError(
+                    f"checkpoint {path} has format {found}, of {age} version of rir_jax; allowed: "
+                    f"{FORMAT} (the version that wrote it can resume it)"
+                )
             items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state(notes)))
             state = reader.restore(path, args=items).state
-        expected, found = notes.pop("digests"), digests(state)
-        for name in found:
-            if found[name] != expected.get(name):
+        expected = notes.pop("digests")
+        for name, digest in digests(state).items():
+            if digest != expected.get(name):
                 raise ValueError(f"array {name} does not match its digest")
         return state, notes
 
@@ -211,15 +217,6 @@ class Checkpoints:
                 f"{_reason(error)}; what was saved before is intact: run the same command again "
                 "once it can"
             ) from error
-
-
-def _check_format(path, found):
-    if found != FORMAT:
-        age = "an older" if found < FORMAT else "a newer"
-        raise InputError(
-            f"checkpoint {path} has format {found}, of {age} version of rir_jax; allowed: {FORMAT} "
-            "(the version that wrote it can resume it)"
-        )
 
 
 def _reason(error):

@@ -53,7 +53,9 @@ class _Found:
     silence: float
 
     def is_free(self) -> bool:
-        return not self.holder or self.silence >= SILENCE or _is_gone(self.holder)
+        started = self.holder.get("started")
+        has_ended = _is_here(self.holder) and _started(self.holder.get("pid")) != started
+        return not self.holder or self.silence >= SILENCE or has_ended
 
     def __str__(self):
         return f"process {self.holder.get('pid')} on {self.holder.get('host')}"
@@ -242,7 +244,3 @@ def _started(pid):
 def _is_here(holder):
     """Whether the holder of a lease ran on this machine, where its process can be looked up."""
     return bool(_machine()) and holder.get("machine") == _machine()
-
-
-def _is_gone(holder):
-    return _is_here(holder) and _started(holder.get("pid")) != holder.get("started")
