@@ -27,8 +27,8 @@ def main() -> None:
     elif name == "--version":
         print(f"rir_jax {__version__}")
     elif name in ("--help", "-h"):
-        for command, what in COMMANDS.items():
-            print(f"  rir-jax {command:9} {what}")
+        for name, what in COMMANDS.items():
+            print(f"  rir-jax {name:9} {what}")
         print("\nrir-jax COMMAND --help shows its flags; rir-jax --version")
     else:
         names = ", ".join(COMMANDS)

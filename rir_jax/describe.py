@@ -6,6 +6,7 @@ their crossings and both shortcuts. The network may also come from a config, --c
 """
 
 import math
+from typing import Any
 
 from absl import flags
 
@@ -31,7 +32,8 @@ def main(arguments: list[str]) -> None:
     cli.one_of(_MODEL, _CONFIG, _WORKDIR)
     if _WORKDIR.value:
         model, _, info = load(_WORKDIR.value)
-        name, shape = info.config.model.name, info.image_shape
+        config: Any = info.config  # a run has one
+        name, shape = config.model.name, info.image_shape
     else:
         name, model, shape = _chosen()
     print(table(layers_of(model, shape)))

@@ -51,7 +51,7 @@ class Checkpoints:
         # Orbax needs absolute paths; those in buckets are absolute.
         self.folder = files.path(folder if files.is_remote(folder) else os.path.abspath(folder))
         self._keep = keep
-        self._writer = None
+        self._writer: Any = None
         self._pruning: Background | None = None
         self._newest: int | None = None  # the step of the last save
 
