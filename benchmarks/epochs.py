@@ -1,10 +1,10 @@
-"""Epochs a minute from end to end, ours against the peer's, in turn on one machine.
+"""Epochs a minute from end to end, ours and the peer's, in turn on one machine.
 
     python -m benchmarks.epochs --model=rir32 --batch_size=100 --num_train=1000 --num_test=200
 
-Everything that a run does counts: drawing and augmenting batches, steps, the evaluation after
-each epoch, and for ours metrics, checkpoints and curves. Random images of CIFAR-10's shape. The
-last lines are a row of docs/performance.md and JSON.
+All that a run does counts: drawing and augmenting batches, steps, the evaluation after each epoch
+and, in ours, metrics, checkpoints and curves. The images are random, of CIFAR-10's shape. The last
+lines are a row of docs/performance.md and JSON.
 """
 
 import json
@@ -28,7 +28,7 @@ def main() -> None:
         "ours": Contender("OurEpochs", **shared),
         "peer": Contender("PeerEpochs", **shared),
     }
-    amounts = dict.fromkeys(contenders, 60.0)  # an epoch each 60 seconds is one a minute
+    amounts = dict.fromkeys(contenders, 60.0)  # so that the rate is in epochs a minute
     results = compare(contenders, amounts, arguments.rounds, arguments.seconds)
     ours, peer = results["ours"], results["peer"]
     report = {**shared, **results, "ratio": round(ours["median"] / peer["median"], 3)}

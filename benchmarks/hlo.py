@@ -1,9 +1,9 @@
-"""What a compiled program moves and launches, counted in its text: the same way for GPU and TPU.
+"""The bytes and operations of a compiled program, counted in its text, alike for GPU and TPU.
 
 An operation that runs (a fusion, a convolution, a copy, a collective) reads each of its operands
-once and writes its result once. Of an operand that a fusion only looks things up in, what is looked
-up counts. On a TPU, arrays that the compiler keeps in on-chip memory, S(1) in the text, do not
-count: bytes are those of the main memory. Within a loop, the body counts once.
+once and writes its result once. If a fusion only looks up parts of an operand, those parts count.
+On a TPU, arrays that the compiler keeps in on-chip memory, S(1) in the text, do not count: bytes
+are those of the main memory. The body of a loop counts once.
 """
 
 import collections
@@ -27,11 +27,11 @@ class Operation:
     """An operation that the program runs.
 
     Attributes:
-      name: in the text.
+      name: its name in the text.
       kind: one of `KINDS`.
-      size: bytes that it reads and writes.
-      shape: of its result, as text.
-      source: where in the model it comes from.
+      size: number of bytes that it reads and writes.
+      shape: the shape of its result, as text.
+      source: the operation of the model that it comes from.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Program:
     """The text of a compiled program, ``compiled.as_text()``.
 
     Attributes:
-      operations: those that run in the entry computation, or in its loop if ``loop`` is set.
+      operations: the operations of the entry computation, or of its loop if ``loop`` is set.
     """
 
     def __init__(self, text: str, loop: bool = False):
@@ -69,14 +69,14 @@ class Program:
         self.operations = [self._operation(i) for i in entry if self._runs(i)]
 
     def bytes_by_kind(self) -> dict[str, int]:
-        """Bytes read and written, for each of `KINDS`."""
+        """The number of bytes read and written, for each of `KINDS`."""
         totals = collections.Counter(dict.fromkeys(KINDS, 0))
         for operation in self.operations:
             totals[operation.kind] += operation.size
         return dict(totals)
 
     def count_by_kind(self) -> dict[str, int]:
-        """Operations that run, for each of `KINDS`."""
+        """The number of operations that run, for each of `KINDS`."""
         found = collections.Counter(operation.kind for operation in self.operations)
         return {kind: found[kind] for kind in KINDS}
 
@@ -119,7 +119,7 @@ class Program:
             sides = re.findall(r"\w+\[[\d,]*\](?:\{[^}]*\})?", shape)[:2]
             moved = sides[instruction.code == "slice-start"]
             return sum(_bytes(moved, everywhere=True) for side in sides if "S(1)" not in side)
-        if instruction.code.endswith("-start"):  # operands and results, of which one is meant
+        if instruction.code.endswith("-start"):  # its shape names operands and results
             return 2 * sum(_bytes(self._shapes.get(name, "")) for name in instruction.operands)
         read = sum(
             self._read(instruction, number, name)
@@ -128,7 +128,7 @@ class Program:
         return _bytes(shape) + read
 
     def _read(self, instruction, number, name):
-        """Bytes that are read of an operand: less than it has where it is only looked up in."""
+        """The bytes read of an operand: of one that is only looked up in, the parts looked up."""
         whole = _bytes(self._shapes.get(name, ""))
         if not whole:
             return 0
@@ -139,7 +139,7 @@ class Program:
 
 
 def _users(inside, number):
-    """The instructions in a fusion that use its operand of that number first-hand."""
+    """The instructions in a fusion that use its operand of that number directly."""
     for instruction in inside:
         if instruction.code == "parameter" and instruction.line.find(f"parameter({number})") > 0:
             users = [i for i in inside if instruction.name in i.operands]
@@ -173,7 +173,7 @@ def _called(instruction, how):
 
 @functools.cache
 def _bytes(shape: str, everywhere: bool = False) -> int:
-    """Bytes of all arrays in a shape's text, but for those in on-chip memory."""
+    """The bytes of all arrays in a shape's text, without those in on-chip memory."""
     total = 0
     for kind, sizes, layout in re.findall(r"(\w+)\[([\d,]*)\](\{[^}]*\})?", shape):
         elements = 1

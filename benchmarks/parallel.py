@@ -1,10 +1,10 @@
-"""Images a second of training over devices, and of several seeds at once or one after another.
+"""Images a second of training over several devices, with one seed or several at once.
 
     python -m benchmarks.parallel --devices 1 2 4 8
     python -m benchmarks.parallel --devices 1 8 --num_seeds 1 4
 
-On a CPU the devices are simulated and share its cores: they show what several devices cost, not
-what they gain. Each combination runs in a process of its own, in turn. The last lines are a row of
+On a CPU the devices are simulated and share its cores: they show the cost of several devices, not
+their gain. Each combination runs in a process of its own, in turn. The last lines are a row of
 docs/performance.md and JSON.
 """
 
@@ -17,7 +17,7 @@ from benchmarks.rows import row, spread
 def main() -> None:
     parser = arguments_parser(__doc__, batch_size=64, rounds=3, seconds=5.0)
     parser.add_argument("--devices", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--num_seeds", type=int, nargs="+", default=[1], help="at once")
+    parser.add_argument("--num_seeds", type=int, nargs="+", default=[1], help="seeds at once")
     arguments = parser.parse_args()
 
     shared = {

@@ -1,4 +1,4 @@
-"""Contenders in processes of their own, timed in turn: A B A B ..., medians with least and most."""
+"""Contenders in processes of their own, timed in turn (A B A B ...), with median and extremes."""
 
 import argparse
 import contextlib
@@ -11,13 +11,13 @@ from typing import Any
 
 
 def arguments_parser(doc: str, batch_size: int, rounds: int, seconds: float, models=None):
-    """A parser of the arguments that all comparisons share; ``doc`` describes the comparison."""
+    """The parser of the arguments that all comparisons share; ``doc`` describes the comparison."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--model", default="rir32", choices=models)
-    parser.add_argument("--batch_size", type=int, default=batch_size, help="of each network")
+    parser.add_argument("--batch_size", type=int, default=batch_size, help="images in a step")
     parser.add_argument("--compute_dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--seconds", type=float, default=seconds, help="of each timing")
+    parser.add_argument("--seconds", type=float, default=seconds, help="length of a timing")
     return parser
 
 
@@ -26,9 +26,9 @@ class Contender:
 
     Args:
       kind: one of `benchmarks.contenders.KINDS`.
-      python: interpreter to run it with; the one that runs this, if None.
-      environment: variables to set.
-      **arguments: of the contender.
+      python: the interpreter that runs it; this process's own if None.
+      environment: environment variables to set.
+      **arguments: the contender's arguments.
     """
 
     def __init__(self, kind: str, python: str | None = None, environment=None, **arguments: Any):
@@ -42,11 +42,11 @@ class Contender:
         self.info = self._read()
 
     def run(self, steps: int) -> float:
-        """The seconds that this many steps take."""
+        """The seconds that ``steps`` steps take."""
         return self._ask({"run": steps})
 
     def memory(self) -> float:
-        """Peak bytes."""
+        """The most bytes of memory that it has used."""
         return self._ask({"memory": True})
 
     def close(self) -> None:
@@ -71,10 +71,10 @@ def compare(
     """Times contenders in turn.
 
     Args:
-      contenders: by name.
-      amounts: what a step of each counts for, such as its images.
-      rounds: how often each is timed, after one round that is not counted.
-      seconds: about how long each timing lasts.
+      contenders: the contenders, by name.
+      amounts: the amount of a step of each, such as its number of images.
+      rounds: number of timings of each, after a round that does not count.
+      seconds: the approximate length of a timing.
 
     Returns:
       For each: amounts a second ("median", "least", "most"), "peak_bytes" and its info.
@@ -104,7 +104,7 @@ def _serve(kind, arguments):
     from benchmarks.contenders import KINDS
 
     real_stdout = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print must not mix with the answers
+    os.dup2(2, 1)  # the output of libraries must not mix with the answers
     with contextlib.redirect_stdout(sys.stderr):
         contender = KINDS[kind](**arguments)
         answer = contender.info

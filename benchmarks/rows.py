@@ -1,4 +1,4 @@
-"""A measurement as docs/performance.md has it: a row of figures, with its command and machine."""
+"""A measurement in the form of docs/performance.md: a row of figures, its command and machine."""
 
 import os
 import pathlib
@@ -7,10 +7,9 @@ import sys
 
 
 def row(cells: list[str], device: str) -> str:
-    """A row of a Markdown table, and the line below the table that says where it is from.
+    """A row of a Markdown table, and a line for below it with this process's command and machine.
 
-    That is this process's command line and machine. As columns, they would leave the others no
-    room on a small screen.
+    As columns, command and machine would leave the others no room on a small screen.
     """
     name = "benchmarks." + pathlib.Path(sys.argv[0]).stem
     command = " ".join(["python -m", name, *sys.argv[1:]])
@@ -18,7 +17,7 @@ def row(cells: list[str], device: str) -> str:
 
 
 def machine(device: str) -> str:
-    """The kind of machine, from a contender's device: of a CPU, its name and cores."""
+    """The kind of machine: a contender's device, or the name and number of cores of a CPU."""
     if not device.endswith("cpu"):
         return device
     name = platform.processor() or platform.machine()
@@ -30,6 +29,6 @@ def machine(device: str) -> str:
 
 
 def spread(result: dict) -> str:
-    """A median with the least and the most: "160 (155 to 163)"."""
+    """A median with its extremes: "160 (155 to 163)"."""
     median, *ends = (f"{result[name]:,.4g}" for name in ("median", "least", "most"))
     return f"{median} ({' to '.join(ends)})"

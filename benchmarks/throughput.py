@@ -1,4 +1,4 @@
-"""Images a second of training or inference, ours against the peer's, in turn on one machine.
+"""Images a second of training or inference, ours and the peer's, in turn on one machine.
 
     python -m benchmarks.throughput --model=rir32 --batch_size=128
 
@@ -15,8 +15,8 @@ from benchmarks.rows import row, spread
 
 def main() -> None:
     parser = arguments_parser(__doc__, batch_size=128, rounds=5, seconds=5.0, models=SIZES)
-    parser.add_argument("--inference", action="store_true", help="inference, ours folded")
-    parser.add_argument("--compiled", action="store_true", help="the peer by torch.compile as well")
+    parser.add_argument("--inference", action="store_true", help="time inference, ours folded")
+    parser.add_argument("--compiled", action="store_true", help="time torch.compile as well")
     arguments = parser.parse_args()
 
     shared = {
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def cells(report: dict) -> list[str]:
-    """What is timed, images a second, the ratio to the peer's best, memory, first calls."""
+    """The row's cells: program, images a second, ratio to the peer's best, memory, first calls."""
     what = "training" if report["training"] else "inference"
     all_three = [report.get(name) for name in ("ours", "peer", "peer_compiled")]
     there = [result for result in all_three if result]

@@ -1,10 +1,10 @@
-"""How busy a run keeps its device, from a profiler's trace of the training loop itself.
+"""The part of the time in which a run leaves its device idle, from a trace of the training loop.
 
     python -m benchmarks.trace --model=rir32 --batch_size=100
 
-Traces steps within an epoch, and then steps around the end of one, with its evaluation and
-checkpoint. The gaps are the part of the time, from the first thing that the device does to the
-last, in which it does nothing. The last lines are a row of docs/performance.md and JSON.
+It traces steps within an epoch, and then steps around the end of one, with its evaluation and
+checkpoint. The gaps are the part of the time in which the device does nothing, from its first
+operation to its last. The last lines are a row of docs/performance.md and JSON.
 """
 
 import argparse
@@ -19,9 +19,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="rir32")
     parser.add_argument("--batch_size", type=int, default=100)
-    parser.add_argument("--steps", type=int, default=40, help="of each trace")
+    parser.add_argument("--steps", type=int, default=40, help="steps in each trace")
     parser.add_argument("--num_test", type=int, default=500, help="images to evaluate")
-    parser.add_argument("--trace_dir", help="keeps the traces there, for TensorBoard")
+    parser.add_argument("--trace_dir", help="folder to keep the traces in, for TensorBoard")
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -51,7 +51,7 @@ def record(model: str, batch_size: int, steps: int, num_test: int, folder: pathl
     from rir_jax.runs.workdir import Workdir
 
     options = jax.profiler.ProfileOptions()
-    options.python_tracer_level = 0  # it would slow the host, and with it what is measured
+    options.python_tracer_level = 0  # it would slow the host, and change the measurement
     warm, per_epoch = 12, 12 + 2 * steps
     setup = random_setup(model, batch_size, "", per_epoch * batch_size, num_test)
     setup.config.train.epochs = 3
@@ -61,7 +61,7 @@ def record(model: str, batch_size: int, steps: int, num_test: int, folder: pathl
             workdir.open(setup.config),
             Run(setup, {0: workdir}, StopRequest()) as run,
         ):
-            run.train_until(per_epoch + warm)  # an evaluation and a checkpoint are behind
+            run.train_until(per_epoch + warm)  # past an evaluation and a checkpoint
             with jax.profiler.trace(str(folder / "steps"), profiler_options=options):
                 run.train_until(per_epoch + warm + steps)
             with jax.profiler.trace(str(folder / "end"), profiler_options=options):
@@ -71,7 +71,7 @@ def record(model: str, batch_size: int, steps: int, num_test: int, folder: pathl
 
 
 def gaps(folder: pathlib.Path) -> dict[str, float]:
-    """From the newest trace in a folder: "gaps", a part of the "seconds" traced."""
+    """The "seconds" of the newest trace in a folder, and "gaps", the part of them that is idle."""
     import jax
 
     newest = max(folder.glob("**/*.xplane.pb"))
@@ -92,7 +92,7 @@ def gaps(folder: pathlib.Path) -> dict[str, float]:
 
 
 def idle(intervals: list[tuple[float, float]]) -> tuple[float, float]:
-    """The part of the time, from the first start to the last end, in no interval; and that time."""
+    """The part of the time from the first start to the last end in no interval, and that time."""
     busy, end = 0.0, float("-inf")
     for start, stop in sorted(intervals):
         busy += max(0.0, stop - max(start, end))

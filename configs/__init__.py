@@ -1,1 +1,1 @@
-"""Experiments by name: ``--config=quickstart``. Installed as ``rir_jax.configs``."""
+"""A config file for each experiment: ``--config=quickstart``. Installed as ``rir_jax.configs``."""

@@ -1,4 +1,4 @@
-"""The paper's 18-layer + wide RiR on CIFAR-10: its best network, by its recipe.
+"""The paper's 18-layer + wide RiR on CIFAR-10: its best network and its recipe.
 
     python -m rir_jax.prepare --dataset=cifar10
     python -m rir_jax.train --config=cifar10_rir18_wide --workdir=runs/cifar10_rir18_wide

@@ -1,13 +1,14 @@
-"""The wide RiR on CIFAR-10 by a recipe of today: longer, with what has become common since 2016.
+"""The wide RiR on CIFAR-10 with a recipe of today: longer, with techniques common since 2016.
 
     python -m rir_jax.prepare --dataset=cifar10
     python -m rir_jax.train --config=cifar10_rir18_wide_modern --workdir=runs/modern
 
-Not the paper's: a cosine schedule with a warm-up, Nesterov's momentum, a larger L2 penalty, label
-smoothing, CutMix and an average of the weights, over 200 epochs. Meant to pass the paper's 94.99 %
-and pytorchcv's 96.72 %; with --config.dataset.name=cifar100 their 77.10 % and 80.77 %. It has not
-been run at full scale yet. What each part brings on held-out images is the table ``modern`` of
-experiments/: at small scale, all of it is 7 points ahead of the paper's recipe.
+The recipe is not the paper's: a cosine schedule with a warm-up, Nesterov's momentum, a larger L2
+penalty, label smoothing, CutMix and an average of the weights, over 200 epochs. It is meant to pass
+the paper's 94.99 % and pytorchcv's 96.72 %, and with --config.dataset.name=cifar100 their 77.10 %
+and 80.77 %, but has not been run at full scale yet. The table ``modern`` of experiments/ shows the
+gain of each part on held-out images: at small scale, all together are 7 points ahead of the paper's
+recipe.
 """
 
 from rir_jax import default_config

@@ -1,9 +1,9 @@
-"""RiR with the sizes of ResNet-32, on CIFAR-10, by the paper's recipe.
+"""RiR with the sizes of ResNet-32 on CIFAR-10, with the paper's recipe.
 
     python -m rir_jax.prepare --dataset=cifar10
     python -m rir_jax.train --config=cifar10_rir32 --workdir=runs/cifar10_rir32
 
-On a laptop, a subset shows it learning: see "On a CPU" in the README.
+A laptop can train it on a subset: see "On a CPU" in the README.
 """
 
 from rir_jax import default_config

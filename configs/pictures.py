@@ -1,10 +1,10 @@
-"""RiR-32 on pictures of your own, some hundreds or more; see docs/howto/own_pictures.md.
+"""RiR-32 on a few hundred pictures of your own or more; see docs/howto/own_pictures.md.
 
     python -m rir_jax.prepare --images=DIR --dataset=pictures
     python -m rir_jax.train --config=pictures --workdir=runs/pictures
 
-Small batches, as the set is small, and a cosine, which needs no milestones: any number of epochs
-will do. --config.augment.flip=false where left and right differ, as in letters.
+The batches are small, as the set is small. The cosine schedule needs no milestones, so any number
+of epochs will do. Set --config.augment.flip=false if left and right differ, as in letters.
 """
 
 from rir_jax import default_config

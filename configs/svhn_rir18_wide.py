@@ -1,4 +1,4 @@
-"""The 18-layer + wide RiR on SVHN's cropped digits, which are not to be mirrored.
+"""The 18-layer + wide RiR on SVHN's cropped digits, which must not be mirrored.
 
     python -m rir_jax.prepare --dataset=svhn_cropped
     python -m rir_jax.train --config=svhn_rir18_wide --workdir=runs/svhn_rir18_wide

@@ -1,12 +1,12 @@
-"""Few images: starting from trained weights against starting from nothing, in one figure.
+"""Fine-tuning on few images, compared with training from nothing, in one figure.
 
     python examples/finetune_digits.py --workdir=runs/finetune
 
 A small RiR learns the ten handwritten digits from half of the training images. Then networks like
-it learn to tell odd from even ones, from 1, 2 or 5 images of each digit, drawn from the other
-half anew for each seed: from those weights, and from nothing, by the same recipe. Writes
-finetune.png and finetune.json into the workdir; runs that are finished are not run again. Needs the
-extra ``train``.
+it learn to tell odd digits from even ones, by the same recipe, once starting from those weights and
+once from nothing. They see 1, 2 or 5 images of each digit, drawn from the other half anew for each
+seed. The example writes finetune.png and finetune.json into the workdir, and does not repeat
+finished runs. It needs the extra ``train``.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def ten_digits():
 
 
 def odd_or_even(count, seed):
-    """As two classes, so many training images of each digit, from the other half."""
+    """``count`` training images of each digit from the other half, as two classes."""
     data, random = sources.load("digits"), np.random.default_rng(seed)
     half = data.train.take(np.arange(len(data.train) // 2, len(data.train)))
     chosen = [random.permutation(np.flatnonzero(half.labels == d))[:count] for d in range(10)]
@@ -51,7 +51,7 @@ def odd_or_even(count, seed):
 
 
 def run(workdir, counts=COUNTS, seeds=SEEDS, steps=STEPS, source_epochs=10):
-    """Test accuracies (0 to 1), by start and count a list over the seeds."""
+    """The test accuracies (0 to 1): for each start and count, a list over the seeds."""
     rir_jax.train_and_evaluate(
         config_of(64, source_epochs), workdir / "source", dataset=ten_digits()
     )
@@ -66,7 +66,7 @@ def run(workdir, counts=COUNTS, seeds=SEEDS, steps=STEPS, source_epochs=10):
                 data = odd_or_even(count, config.seed)
                 summary = rir_jax.train_and_evaluate(config, folder, dataset=data)
                 if summary is None:  # by Ctrl-C
-                    raise SystemExit("stopped; the same command goes on")
+                    raise SystemExit("stopped; the same command resumes")
                 results[start].setdefault(count, []).append(summary["test_accuracy"])
     return results
 

@@ -1,8 +1,8 @@
-"""Trains rir32 on arrays with plain optax: nothing of rir_jax but the model.
+"""Trains rir32 on arrays with plain optax; rir_jax provides only the model.
 
     python examples/own_loop.py
 
-About 98 % test accuracy on scikit-learn's handwritten digits (the extra ``train``).
+It reaches about 98 % test accuracy on scikit-learn's handwritten digits (the extra ``train``).
 """
 
 import jax
@@ -15,12 +15,12 @@ import rir_jax
 
 
 def kernels(params):
-    """Weight decay is for these: not for biases, not for batch norm."""
+    """A tree of booleans for weight decay: true for kernels, false for biases and batch norms."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
 def train(model, images, labels, epochs=10, batch_size=64, rate=0.1, seed=0):
-    """Trained variables, from images float32 [N, H, W, C] and labels int [N]."""
+    """Trains on images, float32 [N, H, W, C], and labels, int [N]; returns the variables."""
     variables = jax.jit(model.init)(jax.random.key(seed), images[:1])
     steps = len(images) // batch_size
     schedule = optax.cosine_decay_schedule(rate, epochs * steps)

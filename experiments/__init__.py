@@ -1,1 +1,1 @@
-"""The paper's tables and figures, as data, and what runs and reports them."""
+"""The paper's tables and figures as data, with the code that runs and reports them."""

@@ -1,4 +1,4 @@
-"""Fig. 3's measurements on the trained networks of a table, kept beside their runs."""
+"""The measurements of Fig. 3 on the trained networks of a table, kept beside their runs."""
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from rir_jax.trained.load import load
 def ablate_results(results: list[Result]) -> None:
     """Writes ``ablation.json`` beside each finished run of each row, unless it is there.
 
-    It holds what `rir_jax.analysis.ablate` finds on the whole test split, and the use of the
-    streams and of the filter groups before and after training.
+    The file holds the results of `rir_jax.analysis.ablate` on the whole test split, and the norms
+    of the streams and of the filter groups before and after training.
     """
     for result in results:
         for run in result.runs:

@@ -13,7 +13,7 @@ from rir_jax.runs.workdir import Workdir
 
 
 def draw(table: Table, results: list[Result]) -> dict[str, bytes]:
-    """PNGs by file name: "curves.png", and "depth.png" or "ablation.png" where asked for."""
+    """PNGs by file name: "curves.png", and those of Fig. 3 or 4 if the table asks for them."""
     finished = [result for result in results if result.summaries]
     pictures = {}
     if finished:
@@ -41,7 +41,7 @@ def _png(paint: Callable, title: str, panels: int = 1) -> bytes:
 
 
 def _curves(axes, results):
-    """Accuracy on the split that is reported on, by epoch: the mean over seeds, and their range."""
+    """Draws accuracy on the reported split against epochs: the mean over seeds and their range."""
     drawn = []
     for number, result in enumerate(results):
         curves = [_accuracies(run) for run in result.runs]
@@ -61,7 +61,7 @@ def _curves(axes, results):
 
 
 def _line(axes, x, lines, color, **style):
-    """The mean of some lines, and their range behind it."""
+    """Draws the mean of some lines, and their range behind it."""
     points = list(zip(*lines, strict=True))
     axes.plot(x, [statistics.mean(point) for point in points], color=color, **style)
     if len(lines) > 1:
@@ -70,13 +70,13 @@ def _line(axes, x, lines, color, **style):
 
 
 def _accuracies(run):
-    """Of a run: accuracy in percent by epoch."""
+    """The accuracy of a run in percent, by epoch."""
     records = [record for record in read_metrics(Workdir(run)) if record["split"] != "train"]
     return {record["epoch"]: 100 * record["accuracy"] for record in records}
 
 
 def _depth(axes, results):
-    """Accuracy against layers a block, a line a family (Fig. 4)."""
+    """Draws accuracy against layers a block, a line a family (Fig. 4)."""
     families = {}
     for result in results:
         family = result.row.label.split(",")[0]
@@ -98,7 +98,7 @@ def _depth(axes, results):
 
 
 def _ablation(axes, result):
-    """Accuracy with one stream of one block zeroed, by block (Fig. 3)."""
+    """Draws the accuracy with one stream of one block zeroed, against that block (Fig. 3)."""
     found = _measured(result)
     blocks = list(found[0]["blocks"])
     for number, stream in enumerate(("residual", "transient")):
@@ -119,7 +119,7 @@ def _ablation(axes, result):
 
 
 def _streams(axes, result):
-    """By block: root mean squares of the streams, and how much those of the filters have grown."""
+    """Draws the streams' root mean squares and the growth of the filters', against blocks."""
     found = _measured(result)
     blocks = list(found[0]["blocks"])
     of_streams, of_filters = axes
@@ -151,7 +151,7 @@ def _streams(axes, result):
 
 
 def _growth(norms, blocks, group):
-    """Of a group of filters by block: its root mean square after training over that before."""
+    """The root mean square of a filter group after training over that before, by block."""
     after, before = (
         [_rms(layer[group] for layer in norms[time][block].values()) for block in blocks]
         for time in ("after", "before")
@@ -160,7 +160,7 @@ def _growth(norms, blocks, group):
 
 
 def _measured(result):
-    """What was measured on each of a row's networks."""
+    """The measurements on each of a row's networks."""
     return [json.loads((run / "ablation.json").read_text()) for run in result.runs]
 
 

@@ -1,4 +1,4 @@
-"""What a table would cost, before it is run: parameters, FLOPs, and time on this machine."""
+"""The cost of a table, before it is run: parameters, FLOPs, and time on this machine."""
 
 import functools
 import time
@@ -15,8 +15,8 @@ from rir_jax.training.setup import build_model
 from rir_jax.training.step import create_train_state, train_step
 
 _BATCH, _STEPS = 32, 3
-_OPTIMIZER = optax.sgd(0.1, momentum=0.9)  # as costly as a row's own
-# Images in the training split, their shape and the classes, where a table is planned without data.
+_OPTIMIZER = optax.sgd(0.1, momentum=0.9)  # costs as much as a row's own
+# Number of training images, their shape and number of classes, as a plan needs no data.
 _KNOWN = {
     "cifar10": (50_000, (32, 32, 3), 10),
     "cifar100": (50_000, (32, 32, 3), 100),
@@ -26,7 +26,7 @@ _KNOWN = {
 
 
 def plan(table: Table, seeds: int) -> list[dict[str, Any]]:
-    """Costs of each row; needs no data set.
+    """The cost of each row. Needs no data set.
 
     The time is estimated from a few steps of the cheapest row at a small batch, and from the
     rows' FLOPs: larger batches are usually faster, and evaluation comes on top.
@@ -35,7 +35,7 @@ def plan(table: Table, seeds: int) -> list[dict[str, Any]]:
       For each row: "model", "parameters", "gflops_per_image" (of a training step), "images"
       (trained on, over all seeds), "images_per_second" and "hours" on this device.
     """
-    costs = functools.cache(_costs)  # many rows of a search have one network
+    costs = functools.cache(_costs)  # many rows of a search have the same network
     rows, networks = [], []
     for row in table.rows:
         config = table.config(row)
@@ -53,7 +53,7 @@ def plan(table: Table, seeds: int) -> list[dict[str, Any]]:
 
 
 def work(config: ml_collections.ConfigDict) -> float:
-    """FLOPs of a config's training, to compare rows of one data set with each other."""
+    """The FLOPs of a config's training, to compare rows of one data set with each other."""
     size, shape, classes = _KNOWN.get(config.dataset.name, _KNOWN["cifar10"])
     _, flops = _costs(build_model(config, classes), shape)
     return flops * config.train.epochs * (config.dataset.num_train or size)
@@ -73,10 +73,10 @@ def _row(row: Row, config, size, seeds, costs):
 
 
 def _costs(model, shape):
-    """Parameters, and the FLOPs of training on an image.
+    """The number of parameters, and the FLOPs of training on an image.
 
-    A multiplication with its addition is two, for the outputs, for the gradients of the kernels
-    and, but for the first layer, for those of the inputs.
+    A multiplication with its addition counts as two. They are needed three times: for the outputs,
+    for the gradients of the kernels and, except in the first layer, for those of the inputs.
     """
     layers = layers_of(model, shape)
     flops = 6 * sum(layer.macs for layer in layers) - 2 * layers[0].macs

@@ -1,8 +1,8 @@
 """Puts trained networks into the package: python -m experiments.publish --workdir=DIR
 
-DIR is that of experiments.run. Of each finished row of the tables (--tables, at --scale), the
-network of seed 0 goes into rir_jax/trained/pretrained, with a card that says how it was trained and
-how good it is. Networks that were published before are replaced.
+DIR is the folder that experiments.run was given. For each finished row of the tables (--tables, at
+--scale), the network of seed 0 goes into rir_jax/trained/pretrained, with a card that says how it
+was trained and how good it is. Networks that were published before are replaced.
 """
 
 import dataclasses
@@ -36,7 +36,6 @@ def main(arguments: list[str]) -> None:
     cli.no_arguments(arguments)
     if not _WORKDIR.value:
         raise InputError("--workdir is missing; see --help")
-    cli.use_compilation_cache()
     for name in _TABLES.value:
         chosen = table.get_table(name).at_scale(_SCALE.value)
         how = f"python -m experiments.run --table={name} --scale={_SCALE.value}"
@@ -50,9 +49,9 @@ def publish(result: Result, command: str, data_dir: str | None = None) -> epath.
     """Publishes the network of a row's first seed. Returns its folder.
 
     Args:
-      result: of a row, with a finished run.
-      command: that trains it again.
-      data_dir: where the prepared data set is now, if not where the config says.
+      result: the result of a row, with a finished run.
+      command: the command that trains the network again.
+      data_dir: the folder of the prepared data set, if it is not where the config says.
 
     Raises:
       InputError, RunError: as `rir_jax.load`, or the data set is not there.

@@ -1,4 +1,4 @@
-"""A table's results: Markdown and CSV beside the paper's figures, and where each comes from."""
+"""The report of a table: Markdown and CSV beside the paper's figures, with all their sources."""
 
 import csv
 import io
@@ -35,8 +35,8 @@ _COLUMNS = (
 def write_report(table: Table, results: list[Result], folder: epath.PathLike) -> str:
     """Writes ``table.md``, ``table.csv``, ``curves.png`` and the table's figures to a folder.
 
-    ``runs.json`` beside them has what they were made from: the config, summary and learning curve
-    of every run, and what was measured on the networks.
+    ``runs.json`` beside them has their sources: the config, summary and learning curve of every
+    run, and the measurements on the networks.
 
     Returns:
       The Markdown.
@@ -74,12 +74,12 @@ def _row(result: Result) -> dict[str, Any]:
 
 
 def _distinct(summaries, name):
-    """What the runs of a row have under a name, each once; in the order of the seeds."""
+    """The values that a row's runs have under a name, each once, in the order of the seeds."""
     return ", ".join(dict.fromkeys(s[name] for s in summaries if s.get(name)))
 
 
 def _source(result):
-    """What a row's figures are made from."""
+    """The sources of a row's figures."""
     runs = [_run(path, s) for path, s in zip(result.runs, result.summaries, strict=True)]
     return {"model": result.row.label, "workdir": result.workdir.name, "runs": runs}
 
@@ -91,7 +91,7 @@ def _run(path, summary):
     config = {
         field: value
         for field, value in configs.flatten(run.config()).items()
-        if field not in config_fields.INERT_FIELDS  # where data lie, and the like
+        if field not in config_fields.INERT_FIELDS  # the folder of the data, and the like
     }
     curve = [{name: record[name] for name in names} for record in records]
     ablation = path / "ablation.json"
@@ -133,7 +133,7 @@ def _markdown(table, results, rows, pictures):
 
 
 def _accuracies(rows):
-    """The table of accuracies; beside the paper's where it has a figure for any row."""
+    """The table of accuracies, beside the paper's if it has a figure for any row."""
     header, beside = ["model", "accuracy, %", "seeds"], ["paper, %", "how sure", "difference"]
     body = []
     for row in rows:
@@ -152,7 +152,7 @@ def _number(value, form):
 
 
 def _table(header, rows):
-    """Lines of a Markdown table."""
+    """The lines of a Markdown table."""
     lines = [[("" if cell is None else str(cell)) for cell in row] for row in (header, *rows)]
     head, *body = ["| " + " | ".join(cells) + " |" for cells in lines]
     return [head, "|" + "---|" * len(header), *body]

@@ -1,7 +1,7 @@
 """Makes a table or figure of the paper: python -m experiments.run --table=cifar10 --workdir=DIR
 
-Running the same command again goes on where it stopped. The report, beside the paper's figures,
-is printed and written to DIR/report/TABLE.
+Running the same command again resumes where it stopped. The report, with the paper's figures
+beside ours, is printed and written to DIR/report/TABLE.
 """
 
 import json
@@ -18,24 +18,24 @@ from rir_jax.errors import InputError
 FLAGS = flags.FlagValues()
 _TABLE = flags.DEFINE_string("table", None, f"One of {', '.join(table.list_tables())}.", FLAGS)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs and the report.", FLAGS)
-_SEEDS = flags.DEFINE_integer("seeds", 1, "Runs a row, of seeds 0, 1, ...", 1, None, FLAGS)
-_TIME_LIMIT = flags.DEFINE_string("time_limit", None, "Such as 9m: ends at a checkpoint.", FLAGS)
+_SEEDS = flags.DEFINE_integer("seeds", 1, "Number of runs a row.", 1, None, FLAGS)
+_TIME_LIMIT = flags.DEFINE_string("time_limit", None, "Stop after this time, such as 9m.", FLAGS)
 _SCALE = flags.DEFINE_enum(
     "scale",
     "full",
     ["full", *table.SCALES],
-    "On a CPU: small takes minutes a row, medium an hour or two.",
+    "Size of the runs: on a CPU, small takes minutes a row, medium an hour or two.",
     FLAGS,
 )
 _ROWS = flags.DEFINE_multi_string("rows", [], "Label of a row to train; all if unset.", FLAGS)
-_REPORT = flags.DEFINE_string("report", None, "Folder of reports, DIR/report if unset.", FLAGS)
+_REPORT = flags.DEFINE_string("report", None, "Folder of reports; DIR/report if unset.", FLAGS)
 _REPORT_ONLY = flags.DEFINE_bool(
-    "report_only", False, "Report what is finished, train nothing; others may be training.", FLAGS
+    "report_only", False, "Report finished runs and train nothing; others may be training.", FLAGS
 )
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "List rows and their cost, run nothing.", FLAGS)
-_JSON = flags.DEFINE_bool("json", False, "With --dry_run: as JSON, for programs.", FLAGS)
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "List rows and their cost; run nothing.", FLAGS)
+_JSON = flags.DEFINE_bool("json", False, "Print --dry_run's list as JSON, for programs.", FLAGS)
 _SET = flags.DEFINE_multi_string(
-    "set", [], "A config field over all rows: --set=dataset.data_dir=DIR", FLAGS
+    "set", [], "Config field to set in all rows: --set=dataset.data_dir=DIR", FLAGS
 )
 
 
@@ -45,7 +45,6 @@ def main(arguments: list[str]) -> None:
         raise InputError(f"--table is missing; allowed: {', '.join(table.list_tables())}")
     overrides = dict(_override(text) for text in _SET.value)
     chosen = table.get_table(_TABLE.value).at_scale(_SCALE.value).with_fields(overrides)
-    cli.use_compilation_cache()
     if _DRY_RUN.value:
         print("Times a few steps here; compiling them may take a minute or two.", file=sys.stderr)
         _print_plan(plan.plan(chosen, _SEEDS.value))
@@ -61,18 +60,18 @@ def main(arguments: list[str]) -> None:
         try:
             results, whole = run_table(chosen, _WORKDIR.value, _SEEDS.value, limit, _ROWS.value)
         except KeyboardInterrupt:
-            print("The same command goes on from here; --report_only reports.", file=sys.stderr)
+            print("The same command resumes here; --report_only reports.", file=sys.stderr)
             raise
     if chosen.figure == "ablation":
         ablate_results(results)
     reports = files.path(_REPORT.value or f"{_WORKDIR.value}/report")
     print(report.write_report(chosen, results, reports / chosen.name))
     if not whole:
-        print("Stopped before the end; the same command goes on from here.")
+        print("Stopped before the end; the same command resumes here.")
 
 
 def _override(text):
-    """ "train.epochs=3" to ("train.epochs", 3)."""
+    """A field's path and value: ("train.epochs", 3) from "train.epochs=3"."""
     path, equals, value = text.partition("=")
     if not equals or path not in config_fields.FIELDS:
         raise InputError(f"--set is {text!r}; allowed: FIELD=VALUE with a field of the config")

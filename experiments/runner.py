@@ -1,4 +1,4 @@
-"""Runs the rows of a table: resumes, skips what is finished, survives a row that fails."""
+"""The runner of a table's rows: it resumes, skips finished runs, and survives a row that fails."""
 
 import dataclasses
 import json
@@ -27,14 +27,14 @@ _log = logging.getLogger("rir_jax.experiments")
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What became of a row.
+    """The result of a row.
 
     Attributes:
-      row: of the table.
-      workdir: of its runs.
-      summaries: of its finished runs, one a seed.
-      failure: why it could not be finished, in words; None if it was, or can be gone on with.
-      unfinished: how far the runs are that were asked for and are not finished, in words.
+      row: the row of the table.
+      workdir: the folder of the row's runs.
+      summaries: the summaries of the finished runs, one a seed.
+      failure: the error that the row ended with, in words; None if it had none.
+      unfinished: the state of each unfinished run that was asked for, in words.
     """
 
     row: Row
@@ -45,17 +45,17 @@ class Result:
 
     @property
     def runs(self) -> list[epath.Path]:
-        """Folders of the finished runs, in the order of ``summaries``."""
+        """The folders of the finished runs, in the order of ``summaries``."""
         return [self.workdir / f"seed_{summary['seed']}" for summary in self.summaries]
 
     @property
     def begun(self) -> bool:
-        """Whether a run of it has been begun."""
+        """Whether a run of the row has begun."""
         return any(self.workdir.glob("seed_*/config.json"))
 
     @property
     def accuracies(self) -> list[float]:
-        """Of the finished runs, in percent."""
+        """The accuracies of the finished runs, in percent."""
         splits = ("test_accuracy", "validation_accuracy")
         return [100 * s[split] for s in self.summaries for split in splits if split in s]
 
@@ -67,21 +67,21 @@ def run_table(
     time_limit: float | None = None,
     labels: Sequence[str] = (),
 ) -> tuple[list[Result], bool]:
-    """Trains what is left to train of a table.
+    """Trains the unfinished runs of a table.
 
     Args:
-      table: at its scale, with the fields that it is given.
-      workdir: a folder for each row is made in it; tables may share a workdir, and then rows of
-        the same config share their runs.
-      seeds: runs a row, of seeds 0, 1, ...
-      time_limit: seconds, after which the run at hand ends at a checkpoint.
-      labels: of the rows to train, in that order; all of them for none.
+      table: the table, at its scale and with its fields set.
+      workdir: the folder that gets a folder for each row; tables may share it, and rows of the
+        same config then share their runs.
+      seeds: number of runs a row, of seeds 0, 1, ...
+      time_limit: seconds after which the current run ends at a checkpoint.
+      labels: the labels of the rows to train, in that order; all rows if empty.
 
     Returns:
-      A result for each row, and whether all that could be finished is.
+      A result for each row, and whether all runs that did not fail are finished.
 
     Raises:
-      InputError: a field or a label that is not allowed (before anything is run).
+      InputError: a field or a label is not allowed; nothing has been run.
     """
     root = files.path(workdir)
     deadline = None if time_limit is None else time.monotonic() + time_limit
@@ -92,7 +92,7 @@ def run_table(
     chosen = table.chosen(labels)
     todo = [
         (number, row, lot)
-        for first in range(seeds)  # a first seed of every row before a second of any
+        for first in range(seeds)  # the first seed of every row comes before the second of any
         for number, row in enumerate(chosen, 1)
         if (lot := _left(folders[row.label], _lot(configs_of_rows[row.label], first, seeds)))
     ]
@@ -112,10 +112,10 @@ def run_table(
 
 
 def read_table(table: Table, workdir: epath.PathLike, seeds: int) -> list[Result]:
-    """What there is of a table, as `run_table` without training anything.
+    """The results of a table so far: what `run_table` returns, without any training.
 
     Raises:
-      InputError: a field that is not allowed, or no run of the table is finished.
+      InputError: a field is not allowed, or no run of the table is finished.
     """
     root = files.path(workdir)
     folders = {row.label: root / folder_name(table.config(row)) for row in table.rows}
@@ -139,7 +139,7 @@ def _results(table, folders, seeds, failures):
 
 
 def _unfinished(folder, seeds):
-    """In words, how far those of the first seeds are that are not finished."""
+    """The states of the unfinished runs of the first seeds, in words."""
     for seed in range(seeds):
         run = Workdir(folder / f"seed_{seed}")
         if run.summary() is None:
@@ -151,19 +151,19 @@ def _unfinished(folder, seeds):
 
 
 def _lot(config, first, seeds):
-    """The seeds of a row that are trained at once from ``first`` on; none within a lot."""
+    """The seeds that are trained at once from ``first`` on; none if ``first`` is within a lot."""
     batch_size, mesh = config.train.batch_size, config.mesh
     at_once = mesh.seed or seeds_at_once(seeds, batch_size, mesh.data)
     return range(first, min(first + at_once, seeds)) if first % at_once == 0 else ()
 
 
 def _left(folder, seeds):
-    """Those of some seeds of a row whose runs are not finished."""
+    """The seeds among ``seeds`` whose runs in a row's folder are not finished."""
     return [seed for seed in seeds if Workdir(folder / f"seed_{seed}").summary() is None]
 
 
 def _run(config, folder, left, place, deadline):
-    """Goes on with a row's runs of some seeds. Returns whether they are finished."""
+    """Starts or resumes a row's runs of some seeds. Returns whether they are finished."""
     of_these = {"seed": left[0], "num_seeds": len(left), "mesh.seed": len(left)}
     config = configs.with_fields(config, of_these)
     limit = None if deadline is None else deadline - time.monotonic()
@@ -180,7 +180,7 @@ def _run(config, folder, left, place, deadline):
 
 
 def _note_origin(workdir):
-    """The commit that a run was finished with, beside its summary."""
+    """Writes the commit that a run was finished with, beside its summary."""
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""What a table or figure is: rows of config fields, and what the paper reports for them."""
+"""The description of a table or figure: rows of config fields, with the paper's accuracies."""
 
 import dataclasses
 import hashlib
@@ -18,13 +18,14 @@ from rir_jax.models.zoo import FIELDS, create_model
 
 @dataclasses.dataclass(frozen=True)
 class Paper:
-    """A figure that the paper reports.
+    """An accuracy that the paper reports.
 
     Attributes:
-      accuracy: on the test set, in percent.
-      sure: "A" (its abstract, captions or a quotation), "B" (two who implemented or summarized it
-        independently) or "C" (remembered or inferred, not to be taken for the paper's).
-      note: where the paper has it from, if it is not its own.
+      accuracy: the accuracy on the test set, in percent.
+      sure: the source: "A" (the paper's abstract, captions or a quotation), "B" (two people who
+        implemented or summarized it independently) or "C" (remembered or inferred, not to be
+        taken for the paper's).
+      note: the paper's own source, if the accuracy is cited.
     """
 
     accuracy: float
@@ -37,10 +38,10 @@ class Row:
     """One network and recipe.
 
     Attributes:
-      label: for people.
-      fields: of the config that differ from the default, by path ("model.name", ...).
-      paper: what the paper reports for it.
-      at: by scale ("small", "medium"), fields that replace those above.
+      label: the row's name in the report.
+      fields: the config fields that differ from the default, by path ("model.name", ...).
+      paper: the accuracy that the paper reports for it.
+      at: for each scale ("small", "medium"), fields that replace those above.
     """
 
     label: str
@@ -54,14 +55,14 @@ class Table:
     """A table or figure.
 
     Attributes:
-      name: what ``--table`` takes.
-      title: for people.
-      rows: in the order of the report.
-      fields: of the config that all rows share.
-      at: by scale, fields that replace those above and the scale's own; see `SCALES`.
-      rows_at: by scale, labels of the rows that are run there; all where a scale is not named.
-      figure: what is drawn beside the curves: "depth", "ablation" or nothing.
-      note: what a reader of the report must know.
+      name: the value of ``--table``.
+      title: the title of the report.
+      rows: the rows, in the order of the report.
+      fields: the config fields that all rows share.
+      at: for each scale, fields that replace those above and the scale's own; see `SCALES`.
+      rows_at: for each scale, the labels of the rows that are run; all rows if it is not named.
+      figure: the picture beside the curves: "depth", "ablation" or None.
+      note: a note for the reader of the report.
     """
 
     name: str
@@ -98,9 +99,9 @@ class Table:
         )
 
     def with_fields(self, overrides: dict[str, Any]) -> "Table":
-        """This table with other fields over all rows, as ``--set`` gives them.
+        """This table with some fields set in all rows, as ``--set`` does.
 
-        Unless they change no result, it says so, and claims nothing of the paper.
+        If they change results, the title and the note say so, and the paper's figures are left out.
         """
         changes = {k: v for k, v in overrides.items() if k not in config_fields.INERT_FIELDS}
         fields = {**self.fields, **overrides}
@@ -121,7 +122,7 @@ class Table:
         )
 
     def chosen(self, labels: Sequence[str]) -> tuple[Row, ...]:
-        """The rows of some labels, in that order; all rows for no labels.
+        """The rows with the given labels, in that order; all rows if there are no labels.
 
         Raises:
           InputError: no row has such a label.
@@ -138,7 +139,7 @@ class Table:
         """The config of a row.
 
         Raises:
-          InputError: a field that is unknown or a value that is not allowed.
+          InputError: a field is unknown, or a value is not allowed.
         """
         return configs.from_flat({**self.fields, **row.fields})
 
@@ -148,8 +149,8 @@ class Scale:
     """A size of the experiments that a CPU can do, with networks of 32 layers.
 
     Attributes:
-      fields: of the config that it changes.
-      meaning: what its results say and do not say.
+      fields: the config fields that the scale changes.
+      meaning: a sentence on what its results show, for the report.
     """
 
     fields: dict[str, Any]
@@ -183,10 +184,11 @@ SCALES = {
 
 
 def folder_name(config: ml_collections.ConfigDict) -> str:
-    """Of a config's runs: rows of the same config, in whatever table, share their runs.
+    """The name of the folder of a config's runs, which rows of all tables with that config share.
 
-    The model's name, and a digest of the fields that are not at their defaults, but for the seeds
-    and those that change no result; the network's as they are once those left unset are filled in.
+    It is the model's name and a digest of the fields that are not at their defaults, except seeds
+    and fields that change no result. Fields of the network count with their actual values, also
+    those that are left unset in the config.
     """
     passed_over = ("seed", "num_seeds", *config_fields.INERT_FIELDS)
     values = {
@@ -206,7 +208,7 @@ def _with_32_layers(fields):
 
 
 def _split_sizes(fields):
-    """In words: what is trained on, and what is measured on."""
+    """The images that are trained and measured on, in words."""
     train, test = fields.get("dataset.num_train"), fields.get("dataset.num_test")
     fraction = fields.get("dataset.validation_fraction", 0)
     if train is None:
@@ -218,17 +220,17 @@ def _split_sizes(fields):
 
 
 def list_tables() -> list[str]:
-    """Names of the tables, from the files in experiments/tables."""
+    """The names of the tables, from the files in experiments/tables."""
     from experiments import tables
 
     return sorted(module.name for module in pkgutil.iter_modules(tables.__path__))
 
 
 def get_table(name: str) -> Table:
-    """A table by its name.
+    """The table of a name.
 
     Raises:
-      InputError: there is none of that name.
+      InputError: no table has that name.
     """
     if name not in list_tables():
         raise InputError(f"table {name!r} is unknown; allowed: {', '.join(list_tables())}")

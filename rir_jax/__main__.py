@@ -1,4 +1,4 @@
-"""All commands as one, rir-jax; python -m rir_jax.COMMAND does the same."""
+"""The command rir-jax, with all others as subcommands: python -m rir_jax.COMMAND is the same."""
 
 import importlib
 import sys
@@ -6,11 +6,11 @@ import sys
 from rir_jax.version import __version__
 
 COMMANDS = {
-    "train": "trains a network, or goes on with it",
-    "evaluate": "measures a trained network on its test images, with pictures",
+    "train": "trains a network, or resumes its training",
+    "evaluate": "measures a trained network on its test images, and draws its mistakes",
     "predict": "classifies image files",
     "compare": "shows several runs side by side",
-    "export": "takes a trained network out: one file for JAX or ONNX, or its weights",
+    "export": "writes a trained network into one file for JAX or ONNX, or its weights",
     "describe": "shows the layers of a network and what they cost, and draws it",
     "prepare": "makes a data set ready: your own pictures, or one that TFDS downloads",
 }
@@ -19,7 +19,7 @@ COMMANDS = {
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in COMMANDS:
-        from rir_jax import cli  # not to make the rest wait for it
+        from rir_jax import cli  # slow to import, and --help does not need it
 
         command = importlib.import_module(f"rir_jax.{name}")
         sys.argv[:2] = [f"rir-jax {name}"]
@@ -27,17 +27,13 @@ def main() -> None:
     elif name == "--version":
         print(f"rir_jax {__version__}")
     elif name in ("--help", "-h"):
-        print(usage())
+        for name, what in COMMANDS.items():
+            print(f"  rir-jax {name:9} {what}")
+        print("\nrir-jax COMMAND --help shows its flags; rir-jax --version")
     else:
         names = ", ".join(COMMANDS)
         print(f"error: command {name!r} is unknown; allowed: {names}", file=sys.stderr)
         sys.exit(2)
-
-
-def usage() -> str:
-    """What can be asked for, in lines."""
-    lines = [f"  rir-jax {name:9} {what}" for name, what in COMMANDS.items()]
-    return "\n".join([*lines, "", "rir-jax COMMAND --help tells more; rir-jax --version"])
 
 
 if __name__ == "__main__":

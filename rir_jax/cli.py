@@ -1,4 +1,4 @@
-"""What all commands share: flags, one line for each mistake, and exit codes."""
+"""The part that all commands share: flags, one line for each mistake, and exit codes."""
 
 import codecs
 import io
@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 
 import absl.logging
+import jax
 import ml_collections
 from absl import flags
 
@@ -25,11 +26,11 @@ from rir_jax.models.zoo import suggest
 
 
 def start(main: Callable[[list[str]], None], values: flags.FlagValues) -> None:
-    """Parses the command line and calls ``main`` with the arguments that are no flags.
+    """Parses the command line and calls ``main`` with the arguments that are not flags.
 
     Each command has flag values of its own, so that importing several commands never clashes.
-    Exit codes: 0; 2 for something the user gave that is not allowed; 1 for a run that failed; 130
-    after Ctrl-C.
+    Exit codes: 0 for success; 2 for input that is not allowed; 1 for a run that failed; 130 after
+    Ctrl-C.
     """
     try:
         _start(main, values)
@@ -48,6 +49,7 @@ def _start(main, values):
         return
     _log_ours_only()
     _print_every_name()
+    _use_compilation_cache()
     try:
         main(parse(sys.argv, values)[1:])
     except InputError as error:
@@ -59,14 +61,14 @@ def _start(main, values):
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except BaseException:
-        if _is_one_of_several():
+        if jax.distributed.is_initialized():
             traceback.print_exc()
             os._exit(1)
         raise
 
 
 def _print_every_name():
-    """Prints characters that the terminal lacks as escapes: names may hold any character."""
+    """Prints characters that the terminal lacks as escapes: names may contain any character."""
     codecs.register_error("rir_jax", _byte_or_escape)
     instead = {"strict": "backslashreplace", "surrogateescape": "rir_jax"}
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in instead:
@@ -81,35 +83,41 @@ def _byte_or_escape(error):
 
 
 def _log_ours_only():
-    """Our own messages as plain lines; what fails in a library comes back as an error of ours."""
+    """Prints our own messages as plain lines. Libraries stay silent: our errors name failures."""
     absl.logging.set_verbosity(absl.logging.FATAL)
     ours = logging.getLogger("rir_jax")
     ours.setLevel(logging.INFO)
     ours.propagate = False
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    ours.handlers[:] = [handler]
+    ours.handlers[:] = [logging.StreamHandler(sys.stderr)]
     _hush_orbax()
 
 
 def _hush_orbax():
     """Keeps orbax's threads from printing failed writes, which are also raised."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    of_threads, unraisable = threading.excepthook, sys.unraisablehook
+    in_thread, unraisable = threading.excepthook, sys.unraisablehook
 
     def is_orbax(trace):
         frames = traceback.extract_tb(trace)
         return any("orbax" in frame.filename or "asyncio" in frame.filename for frame in frames)
 
-    threading.excepthook = lambda a: None if is_orbax(a.exc_traceback) else of_threads(a)
+    threading.excepthook = lambda a: None if is_orbax(a.exc_traceback) else in_thread(a)
     sys.unraisablehook = lambda a: None if is_orbax(a.exc_traceback) else unraisable(a)
+
+
+def _use_compilation_cache():
+    """Keeps compiled programs in the user's cache folder, unless JAX is set to use another one."""
+    root = cache_root()
+    if root is not None and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(root / "programs"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 class ConfigFlag(flags.Flag):
     """``--config=NAME_OR_FILE``, with the fields that ``--config.FIELD=VALUE`` sets in it.
 
     Attributes:
-      fields: names of fields and texts of their values, in the order given.
+      fields: the name of each given field and the text of its value, in the order given.
     """
 
     fields: list[tuple[str, str]]
@@ -123,11 +131,11 @@ class ConfigFlag(flags.Flag):
         self.fields = []
 
     def load(self) -> ml_collections.ConfigDict:
-        """The config.
+        """Reads the config and sets the given fields in it.
 
         Raises:
-          InputError: there is none, its file cannot be read or fails, or a field or value is not
-            allowed.
+          InputError: no config was given, its file cannot be read or fails, or a field or value
+            is not allowed.
         """
         if not self.value:
             raise InputError("--config is missing; see --help")
@@ -135,14 +143,14 @@ class ConfigFlag(flags.Flag):
             config = runpy.run_path(_find(self.value)).get("get_config", lambda: None)()
         except InputError:
             raise
-        except Exception as error:  # the file is Python: anything
+        except Exception as error:  # the file is Python, which raises anything
             raise InputError(f"--config={self.value}: {_one_line(error)}") from None
         if not isinstance(config, ml_collections.ConfigDict):
             raise InputError(
                 f"--config={self.value} gives no config; allowed: a Python file with a "
                 "get_config() that returns a ConfigDict"
             )
-        texts = dict(self.fields)  # of a field given twice, the last value counts
+        texts = dict(self.fields)  # the last value counts for a field that is given twice
         given = {path: config_fields.parse_text(path, text) for path, text in texts.items()}
         return configs.with_fields(config, given)
 
@@ -161,7 +169,7 @@ def list_configs() -> list[str]:
 
 
 def _find(name):
-    """The file of a config that comes with the package, or one by its path."""
+    """The path of a config: of a file of the user's, or of one that comes with the package."""
     if re.fullmatch(r"\w+", name) is None:
         return os.path.expanduser(name)
     if name not in list_configs():
@@ -170,7 +178,7 @@ def _find(name):
 
 
 def define_config(values: flags.FlagValues) -> ConfigFlag:
-    """Adds ``--config`` to the flags of a command; `parse` knows its fields."""
+    """Adds ``--config`` to the flags of a command; `parse` then accepts ``--config.FIELD``."""
     flag = ConfigFlag()
     flags.DEFINE_flag(flag, values)
     return flag
@@ -180,10 +188,10 @@ def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
     """Sets flags from a command line.
 
     Returns:
-      The command and the arguments that are no flags.
+      The command and the arguments that are not flags.
 
     Raises:
-      InputError: a flag that is unknown, or a value that it does not take.
+      InputError: a flag is unknown, or does not take the given value.
     """
     if "config" in values:
         argv, values["config"].fields = _without_fields(argv)  # type: ignore[attr-defined]
@@ -194,7 +202,7 @@ def parse(argv: list[str], values: flags.FlagValues) -> list[str]:
 
 
 def _without_fields(argv):
-    """A command line without ``--config.FIELD=VALUE``, and those as pairs of texts."""
+    """Takes ``--config.FIELD=VALUE`` out of a command line; returns the rest and the pairs."""
     rest, fields = [], []
     arguments = iter(argv)
     for argument in arguments:
@@ -214,13 +222,9 @@ def _without_fields(argv):
 
 def _fail(message, code):
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
-    if _is_one_of_several():
+    if jax.distributed.is_initialized():
         os._exit(code)  # an orderly exit would wait for processes that wait for this one
     sys.exit(code)
-
-
-def _is_one_of_several():
-    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
 
 
 def _one_line(error):
@@ -230,10 +234,10 @@ def _one_line(error):
 
 
 def no_arguments(arguments: list[str]) -> None:
-    """Refuses arguments that are no flags.
+    """Refuses arguments that are not flags.
 
     Raises:
-      InputError: there are some.
+      InputError: there is such an argument.
     """
     if arguments:
         raise InputError(f"argument {arguments[0]!r} is not understood; allowed: flags, see --help")
@@ -251,13 +255,3 @@ def one_of(*holders: flags.FlagHolder | flags.Flag) -> None:
         raise InputError(
             f"{count} of {', '.join(names[:-1])} and {names[-1]} given; allowed: one of them"
         )
-
-
-def use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, unless JAX is told of another."""
-    import jax
-
-    root = cache_root()
-    if root is not None and not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(root / "programs"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

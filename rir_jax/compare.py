@@ -1,8 +1,8 @@
 """Shows runs side by side: python -m rir_jax.compare DIR DIR... [--picture=FILE]
 
-A table of the config fields that differ and of what came of each run: accuracy, loss and time.
-Runs that are not finished are shown as far as they are; of several seeds, the means. --picture
-draws the curves of all into one PNG file. With --json, one JSON object a run, for programs.
+Prints a table of the config fields that differ and of each run's results: accuracy, loss and time.
+An unfinished run is shown as far as it has come; a run of several seeds by its means. --picture
+draws the curves of all runs into one PNG file; --json prints one JSON object a run, for programs.
 """
 
 import json
@@ -12,11 +12,12 @@ from absl import flags
 
 from rir_jax import cli, files
 from rir_jax.errors import InputError
+from rir_jax.pictures.curves import draw_comparison
 from rir_jax.runs.comparison import Result, differing, read_result
 
 FLAGS = flags.FlagValues()
 _PICTURE = flags.DEFINE_string("picture", None, "PNG file for the curves.", FLAGS)
-_JSON = flags.DEFINE_bool("json", False, "One JSON object a line.", FLAGS)
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object a line.", FLAGS)
 
 
 def main(arguments: list[str]) -> None:
@@ -31,54 +32,40 @@ def main(arguments: list[str]) -> None:
     else:
         print(table(results))
     if _PICTURE.value:
-        _draw(results, _PICTURE.value)
+        picture = draw_comparison({result.workdir: result.records for result in results})
+        with files.refused_writes(f"--picture={_PICTURE.value}"):
+            files.write(files.path(_PICTURE.value), picture)
 
 
 def table(results: Sequence[Result]) -> str:
-    """What differs between runs and what came of each, a column a run."""
-    rows = [["", *(result.workdir for result in results)]]
-    for field in differing(results):
-        rows.append([field, *(_text(result.config[field]) for result in results)])
-    for name, describe in _FIGURES.items():
-        rows.append([name, *map(describe, results)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [map(str.ljust, row, widths) for row in rows]
-    return "\n".join("  ".join(line).rstrip() for line in lines)
+    """A table of the fields that differ between runs and of their results, a column a run."""
+    fields = differing(results)
+    columns = [["", *fields, *_figures(results[0])]]
+    for result in results:
+        values = (_text(result.config[field]) for field in fields)
+        columns.append([result.workdir, *values, *_figures(result).values()])
+    padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
+    return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))
 
 
 def _text(value):
     return "unset" if value is None else str(value)
 
 
-def _accuracy(result):
-    if result.accuracy is None:
-        return "none yet"
-    deviation = result.accuracy_std
-    spread = "" if deviation is None else f" ± {100 * deviation:.2f} ({result.seeds} seeds)"
-    return f"{100 * result.accuracy:.2f} %{spread}"
-
-
-def _epochs(result):
-    of = "" if result.finished else f" of {result.config['train.epochs']}"
-    return f"{result.epochs}{of}"
-
-
-_FIGURES = {
-    "split": lambda result: result.split,
-    "accuracy": _accuracy,
-    "loss": lambda result: "none yet" if result.loss is None else f"{result.loss:.4f}",
-    "epochs": _epochs,
-    "seconds": lambda r: "not finished" if r.seconds is None else f"{r.seconds:,.0f}",
-    "device": lambda result: _text(result.device),
-}
-
-
-def _draw(results, path):
-    from rir_jax.pictures.curves import draw_comparison
-
-    picture = draw_comparison({result.workdir: result.records for result in results})
-    with files.refused_writes(f"--picture={path}"):
-        files.write(files.path(path), picture)
+def _figures(result):
+    """The results of a run, in words, by their names."""
+    accuracy = "none yet" if result.accuracy is None else f"{100 * result.accuracy:.2f} %"
+    if result.accuracy_std is not None:
+        accuracy += f" ± {100 * result.accuracy_std:.2f} ({result.seeds} seeds)"
+    left = "" if result.finished else f" of {result.config['train.epochs']}"
+    return {
+        "split": result.split,
+        "accuracy": accuracy,
+        "loss": "none yet" if result.loss is None else f"{result.loss:.4f}",
+        "epochs": f"{result.epochs}{left}",
+        "seconds": "not finished" if result.seconds is None else f"{result.seconds:,.0f}",
+        "device": _text(result.device),
+    }
 
 
 if __name__ == "__main__":

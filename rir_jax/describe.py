@@ -1,47 +1,46 @@
 """Describes a network: python -m rir_jax.describe --model=rir18_wide [--svg=FILE]
 
-Prints its layers with shapes, parameters and multiplications; --svg draws it, with its streams,
-their crossings and both shortcuts. Any config will do, --config=FILE [--config.model.FIELD=VALUE],
-and so will a trained network, --workdir=DIR.
+Prints its layers with shapes, parameters and multiplications. --svg draws it, with its streams,
+their crossings and both shortcuts. The network may also come from a config, --config=FILE
+[--config.model.FIELD=VALUE], or from a run, --workdir=DIR.
 """
 
 import math
+from typing import Any
 
 from absl import flags
 
 from rir_jax import cli, files
 from rir_jax import config as configs
+from rir_jax.analysis.drawing import draw_network
+from rir_jax.analysis.layers import layers_of, table
 from rir_jax.errors import InputError
+from rir_jax.models.zoo import create_model
+from rir_jax.trained.load import load
 
 FLAGS = flags.FlagValues()
 _MODEL = flags.DEFINE_string("model", None, "Name of a network.", FLAGS)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.", FLAGS)
 _CONFIG = cli.define_config(FLAGS)
-_CLASSES = flags.DEFINE_integer("num_classes", 10, "Outputs.", 1, flag_values=FLAGS)
-_SHAPE = flags.DEFINE_string("image_shape", "32,32,3", "Height, width, channels.", FLAGS)
-_SVG = flags.DEFINE_string("svg", None, "File for a picture.", FLAGS)
+_CLASSES = flags.DEFINE_integer("num_classes", 10, "Number of classes.", 1, flag_values=FLAGS)
+_SHAPE = flags.DEFINE_string("image_shape", "32,32,3", "Height, width and channels.", FLAGS)
+_SVG = flags.DEFINE_string("svg", None, "SVG file for the picture.", FLAGS)
 
 
 def main(arguments: list[str]) -> None:
     cli.no_arguments(arguments)
     cli.one_of(_MODEL, _CONFIG, _WORKDIR)
-    name, model, shape = _trained() if _WORKDIR.value else _chosen()
-    from rir_jax.analysis.drawing import draw_network
-    from rir_jax.analysis.layers import layers_of, table
-
+    if _WORKDIR.value:
+        model, _, info = load(_WORKDIR.value)
+        config: Any = info.config  # a run has one
+        name, shape = config.model.name, info.image_shape
+    else:
+        name, model, shape = _chosen()
     print(table(layers_of(model, shape)))
     if _SVG.value:
         picture = draw_network(model, shape, name).encode()
         with files.refused_writes(f"--svg={_SVG.value}"):
             files.write(files.path(_SVG.value), picture)
-
-
-def _trained():
-    """The name, the network and the image shape of a run."""
-    from rir_jax.trained.load import load
-
-    model, _, info = load(_WORKDIR.value)
-    return info.config.model.name, model, info.image_shape
 
 
 def _chosen():
@@ -51,8 +50,6 @@ def _chosen():
         config = _CONFIG.load()
         configs.validate(config)
         name, fields = config.model.name, configs.model_fields(config)
-    from rir_jax.models.zoo import create_model
-
     try:
         return name, create_model(name, _CLASSES.value, **fields), shape
     except ValueError as error:

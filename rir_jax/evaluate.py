@@ -1,10 +1,10 @@
 """Evaluates a trained network: python -m rir_jax.evaluate --workdir=DIR
 
-Prints exact accuracy and loss on the whole split that the run reports on as one line of JSON, with
-the accuracy of each class and, of more than five, that among the five most probable; and
-draws the confusion matrix and the worst mistakes into the folder, confusion.png and mistakes.png
-(--nopictures: not).
---pretrained=NAME evaluates a network that comes with the package, without pictures.
+Prints one line of JSON: the exact accuracy and loss on the whole split that the run reports on,
+the accuracy of each class and, with more than five classes, how often the true one is among the
+five most probable. Draws the confusion matrix and the worst mistakes into the folder, as
+confusion.png and mistakes.png, unless --nopictures is given. --pretrained=NAME evaluates a network
+that comes with the package, without pictures.
 """
 
 import json
@@ -17,18 +17,17 @@ FLAGS = flags.FlagValues()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", FLAGS)
 _PRETRAINED = flags.DEFINE_string("pretrained", None, "Name of a published network.", FLAGS)
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of prepared data sets, if it moved.", FLAGS
+    "data_dir", None, "Folder of prepared data sets, if it has moved.", FLAGS
 )
 _BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", None, "Images at once (default: as the run).", 1, flag_values=FLAGS
+    "batch_size", None, "Images at once (default: the run's own).", 1, flag_values=FLAGS
 )
-_PICTURES = flags.DEFINE_bool("pictures", True, "Whether to draw pictures.", FLAGS)
+_PICTURES = flags.DEFINE_bool("pictures", True, "Draw confusion.png and mistakes.png.", FLAGS)
 
 
 def main(arguments: list[str]) -> None:
     cli.no_arguments(arguments)
     cli.one_of(_WORKDIR, _PRETRAINED)
-    cli.use_compilation_cache()
     from rir_jax.trained.evaluation import evaluate, evaluate_pretrained
 
     if _PRETRAINED.value:

@@ -1,10 +1,10 @@
-"""Takes a trained network out: python -m rir_jax.export --workdir=DIR --output=FILE
+"""Exports a trained network: python -m rir_jax.export --workdir=DIR --output=FILE
 
-FILE is the inference function with its weights and preprocessing, for any batch size, which runs
-wherever jax and flatbuffers are installed (jax.export). --onnx=FILE writes the same function for
+FILE gets the inference function with its weights and preprocessing (jax.export). It takes any batch
+size and runs wherever jax and flatbuffers are installed. --onnx=FILE writes the same function for
 ONNX's runtimes, checked against onnxruntime. --weights=FOLDER writes the weights alone, as
-safetensors with a JSON description and a model card, as hubs want them. --pretrained=NAME takes a
-network that comes with the package instead of a run's.
+safetensors with a JSON description and a model card, the form that hubs take. --pretrained=NAME
+exports a network that comes with the package in place of a run's.
 """
 
 from functools import partial
@@ -19,11 +19,11 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.", FLA
 _PRETRAINED = flags.DEFINE_string("pretrained", None, "Name of a published network.", FLAGS)
 _OUTPUT = flags.DEFINE_string("output", None, "File for the inference function.", FLAGS)
 _PLATFORMS = flags.DEFINE_list(
-    "platforms", ["cpu", "cuda", "tpu"], "That the function shall run on.", flag_values=FLAGS
+    "platforms", ["cpu", "cuda", "tpu"], "Platforms that --output is for.", flag_values=FLAGS
 )
 _ONNX = flags.DEFINE_string("onnx", None, "File for the inference function in ONNX.", FLAGS)
 _WEIGHTS = flags.DEFINE_string("weights", None, "Folder for the weights alone.", FLAGS)
-_CLOSE = 1e-4  # of the largest logit
+_CLOSE = 1e-4  # the largest difference that ONNX may make, as a part of the largest logit
 
 
 def main(arguments: list[str]) -> None:
@@ -33,37 +33,33 @@ def main(arguments: list[str]) -> None:
         raise InputError("--output, --onnx and --weights are missing; allowed: one of them or more")
     if _ONNX.value:
         extras.require("--onnx", "onnx", "onnxruntime")
-    cli.use_compilation_cache()
     from rir_jax.trained.load import load_finished
     from rir_jax.trained.weights import from_pretrained
 
-    if _PRETRAINED.value:
-        model, variables, info = from_pretrained(_PRETRAINED.value)
-    else:
-        model, variables, info = load_finished(_WORKDIR.value)
+    name, workdir = _PRETRAINED.value, _WORKDIR.value
+    network = from_pretrained(name) if name else load_finished(workdir)
     if _OUTPUT.value:
-        print(write_function(model, variables, info, _OUTPUT.value, _PLATFORMS.value))
+        print(write_function(*network, _OUTPUT.value, _PLATFORMS.value))
     if _ONNX.value:
-        print(write_onnx(model, variables, info, _ONNX.value))
+        print(write_onnx(*network, _ONNX.value))
     if _WEIGHTS.value:
-        print(write_weights(model, variables, info, _WEIGHTS.value))
+        print(write_weights(*network, _WEIGHTS.value))
 
 
 def write_function(model, variables, info, path: str, platforms: list[str]) -> str:
-    """Writes the inference function, reads it back and compares; what came of it, in words."""
+    """Writes the inference function, and compares it with the network; returns a description."""
     import jax
 
     from rir_jax.trained import exported
 
-    # Whatever machine exports: the more exact type, unless another was asked for.
+    # The more exact type on whatever machine exports, unless the run's config names another.
     if info.config is None or info.config.compute_dtype is None:
         model = model.clone(dtype=jax.numpy.float32)
     size = exported.write(exported.export(model, variables, info, platforms), info, path)
     count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     text = (
-        f"{path}: {size / 1e6:.2f} MB, {count:,} parameters, "
-        f"uint8 [N, {', '.join(map(str, info.image_shape))}] to float32 [N, {model.num_classes}], "
-        f"for {', '.join(platforms)}"
+        f"{path}: {size / 1e6:.2f} MB, {count:,} parameters, {_shapes(model, info)}, for "
+        f"{', '.join(platforms)}"
     )
     if not exported.runs_on(platforms):
         return f"{text}\nnot compared with the live network: this machine is none of these"
@@ -73,7 +69,7 @@ def write_function(model, variables, info, path: str, platforms: list[str]) -> s
 
 
 def write_onnx(model, variables, info, path: str) -> str:
-    """Writes the inference function in ONNX, once onnxruntime agrees; what came of it, in words.
+    """Writes the inference function in ONNX, once onnxruntime agrees; returns a description.
 
     Raises:
       InputError: the file cannot be written.
@@ -94,11 +90,12 @@ def write_onnx(model, variables, info, path: str) -> str:
         )
     with files.refused_writes(path):
         files.write(files.path(path), content)
-    return (
-        f"{path}: {len(content) / 1e6:.2f} MB, ONNX, uint8 "
-        f"[N, {', '.join(map(str, info.image_shape))}] to float32 [N, {model.num_classes}]\n"
-        f"{_describe(found)}"
-    )
+    size = f"{len(content) / 1e6:.2f} MB"
+    return f"{path}: {size}, ONNX, {_shapes(model, info)}\n{_describe(found)}"
+
+
+def _shapes(model, info):
+    return f"uint8 [N, {', '.join(map(str, info.image_shape))}] to float32 [N, {model.num_classes}]"
 
 
 def _describe(found):
@@ -110,7 +107,7 @@ def _describe(found):
 
 
 def write_weights(model, variables, info, folder: str) -> str:
-    """Writes the weights; what was written, in words."""
+    """Writes the weights; returns a description of the files."""
     from rir_jax.trained import weights
 
     weights.save_pretrained(folder, model, variables, info)

@@ -1,4 +1,4 @@
-"""Packages that only some uses need: each comes with an extra of this one."""
+"""Optional packages, and the extra of this package that installs each."""
 
 import importlib.util
 
@@ -23,11 +23,11 @@ def require(what: str, *packages: str) -> None:
     """Checks that packages are installed.
 
     Args:
-      what: what needs them, for the message.
-      *packages: as they are imported.
+      what: the use that needs them, for the message.
+      *packages: the names that they are imported by.
 
     Raises:
-      InputError: one is not, with the command that installs it.
+      InputError: a package is missing; the message has the command that installs it.
 
     Examples:
       >>> require("reading arrays", "numpy")

@@ -1,4 +1,4 @@
-"""What the command line calls: trains a network, or goes on with it, to the end of its run."""
+"""Trains a network to the end of its run, or resumes it: the command line calls this."""
 
 import dataclasses
 import logging
@@ -32,28 +32,28 @@ def train_and_evaluate(
     dataset: Dataset | None = None,
     on_record: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any] | None:
-    """Trains a network, or goes on with it, and evaluates it.
+    """Trains a network, or resumes its training, and evaluates it.
 
     Args:
-      config: from `rir_jax.default_config` or a file in configs/.
-      workdir: a fresh folder, or one of an earlier call with the same config: what was done
-        there is not done again.
-      label: put before the progress that is shown, such as "row 2 of 5".
+      config: a config from `rir_jax.default_config` or from a file in configs/.
+      workdir: a fresh folder, or the folder of an earlier call with the same config, which is then
+        resumed.
+      label: a text before the progress that is shown, such as "row 2 of 5".
       dataset: arrays to train on, in place of a prepared set. Its name becomes ``dataset.name``
-        and its digest ``dataset.digest``, so that only the same arrays go on with the run.
+        and its digest ``dataset.digest``, so that only the same arrays can resume the run.
         ``dataset.num_train`` and the like take parts of it.
-      on_record: called with each record as metrics.jsonl gets it, and its "seed". After a kill,
-        steps since the last checkpoint are taken, and told of, once more. What it raises ends the
-        run.
+      on_record: a function that is called with each record of metrics.jsonl and its "seed". After
+        a kill, the steps since the last checkpoint are taken again, and recorded again. An
+        exception that it raises ends the run.
 
     Returns:
-      What summary.json holds; None if the run stopped before its end, by SIGTERM or by
-      ``train.time_limit``, with a checkpoint to go on from.
+      The content of summary.json; None if SIGTERM or ``train.time_limit`` stopped the run before
+      its end, at a checkpoint that it can be resumed from.
 
     Raises:
-      InputError: a field, file or folder that is not allowed; nothing has been written.
+      InputError: a field, file or folder is not allowed; nothing has been written.
       RunError: the run could not go on (the loss is not finite, a disk is full).
-      KeyboardInterrupt: Ctrl-C; the first lets the run write a checkpoint to go on from.
+      KeyboardInterrupt: Ctrl-C was pressed; at the first, the run still writes a checkpoint.
 
     Examples:
       >>> import rir_jax, tempfile
@@ -88,14 +88,14 @@ def train_and_evaluate(
 def complete(
     config: ml_collections.ConfigDict, dataset: Dataset | None, folder: Workdir
 ) -> tuple[ml_collections.ConfigDict, Source | None]:
-    """A config with the digests of the arrays and weights that it is of, and those weights.
+    """Completes a config with the digests of its arrays and weights; returns the weights, too.
 
-    A run that has begun needs its weights no more: what it took of them is in its checkpoints. If
-    they cannot be read, the digest that it noted is taken for theirs.
+    A run that has begun no longer needs the weights that it started from: its checkpoints have
+    what it took over. If they cannot be read, the digest that the run noted stands for them.
 
     Raises:
-      InputError: the weights cannot be read, and the folder holds no run from them; or a digest of
-        weights without those.
+      InputError: the weights cannot be read, and the folder holds no run that started from them;
+        or the config has a digest of weights, but no weights.
     """
     fields = {}
     if dataset is not None:
@@ -120,12 +120,12 @@ def complete(
 def set_up(
     config: ml_collections.ConfigDict, dataset: Dataset | None = None, source: Source | None = None
 ) -> Setup:
-    """What a run is made of, with what it takes over from trained weights.
+    """Builds the parts of a run, with the trained weights that it starts from, if any.
 
     Args:
-      config: `complete`.
-      dataset: the whole data set, if the config is of arrays.
-      source: the trained network, if it starts from one.
+      config: a config that `complete` has completed.
+      dataset: the whole data set, if the run trains on arrays.
+      source: the trained network that the run starts from, if any.
 
     Raises:
       InputError: as `rir_jax.training.setup.build` and `rir_jax.trained.transfer.take_over`.

@@ -1,12 +1,12 @@
 """Classifies image files: python -m rir_jax.predict --workdir=DIR IMAGE_OR_FOLDER...
 
-PNG, JPEG and WebP files of any size; of a folder all of its files, and those of the folders in it;
-for "-" the files whose names come in on the standard input, one a line. Each result is printed as
-soon as it is known, with --json as one JSON object a line, for programs. A file among several that
-is no image gets an entry that says so, and the exit code is 1.
+It takes PNG, JPEG and WebP files of any size. A folder stands for all files in it and in its
+subfolders; "-" stands for the files that the standard input names, one a line. Each result is
+printed as soon as it is known; --json prints one JSON object a line, for programs. If one of
+several files is not an image, its entry says so, and the exit code is 1.
 
-The network is one that comes with the package (--pretrained=rir32_cifar10), that of a finished run
-(--workdir), a file that rir_jax.export wrote (--exported), or a folder of safetensors (--weights).
+The network comes with the package (--pretrained=rir32_cifar10), from a finished run (--workdir),
+from a file that rir_jax.export wrote (--exported), or from a folder of safetensors (--weights).
 """
 
 import contextlib
@@ -24,18 +24,17 @@ from rir_jax.errors import InputError, RunError
 FLAGS = flags.FlagValues()
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a finished run.", FLAGS)
 _EXPORTED = flags.DEFINE_string("exported", None, "File of an exported network.", FLAGS)
-_WEIGHTS = flags.DEFINE_string("weights", None, "Folder of model.safetensors.", FLAGS)
+_WEIGHTS = flags.DEFINE_string("weights", None, "Folder with model.safetensors.", FLAGS)
 _PRETRAINED = flags.DEFINE_string("pretrained", None, "Name of a published network.", FLAGS)
-_TOP = flags.DEFINE_integer("top", 3, "How many classes of each image.", 1, flag_values=FLAGS)
-_JSON = flags.DEFINE_bool("json", False, "One JSON object a line.", FLAGS)
-_BAR = 30  # characters of a probability of 1
+_TOP = flags.DEFINE_integer("top", 3, "Number of classes to show.", 1, flag_values=FLAGS)
+_JSON = flags.DEFINE_bool("json", False, "Print one JSON object a line.", FLAGS)
+_BAR = 30  # length of the bar of a probability of 1
 
 
 def main(arguments: list[str]) -> None:
     cli.one_of(_WORKDIR, _EXPORTED, _WEIGHTS, _PRETRAINED)
     if not arguments:
         raise InputError("no image given; allowed: PNG, JPEG and WebP files, see --help")
-    cli.use_compilation_cache()
     classify = _classifier()
     failed = count = 0
     with contextlib.closing(classify.predict_files(_files(arguments), _TOP.value)) as results:
@@ -54,7 +53,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _files(arguments: list[str]) -> Iterator[str]:
-    """The names of all files that are meant, each when it is known."""
+    """The names of all files that the arguments stand for, each as soon as it is known."""
     for argument in arguments:
         if argument == "-":
             for name in _lines(sys.stdin.fileno()):
@@ -64,7 +63,7 @@ def _files(arguments: list[str]) -> Iterator[str]:
 
 
 def _lines(file: int) -> Iterator[str]:
-    """The lines of a pipe, each when it is there: a read of Python's own would wait for more."""
+    """The lines of a pipe, each as soon as it is there: Python's own reads would wait for more."""
     rest = b""
     while part := os.read(file, 2**16):
         *lines, rest = (rest + part).split(b"\n")
@@ -79,18 +78,16 @@ def _classifier():
 
         return exported.classifier(_EXPORTED.value)
     from rir_jax.trained.classifier import classifier
-
-    if _WEIGHTS.value or _PRETRAINED.value:
-        from rir_jax.trained.weights import from_pretrained
-
-        return classifier(*from_pretrained(_PRETRAINED.value or _WEIGHTS.value))
     from rir_jax.trained.load import load_finished
+    from rir_jax.trained.weights import from_pretrained
 
-    return classifier(*load_finished(_WORKDIR.value))
+    if _WORKDIR.value:
+        return classifier(*load_finished(_WORKDIR.value))
+    return classifier(*from_pretrained(_PRETRAINED.value or _WEIGHTS.value))
 
 
 def describe(result: dict, block: str = "█") -> str:
-    """What is known of one file, as a small table with bars of blocks.
+    """The result for one file, as a small table with a bar of blocks for each class.
 
     Examples:
       >>> best = {"name": "3", "index": 3, "probability": 0.5}
@@ -111,7 +108,7 @@ def describe(result: dict, block: str = "█") -> str:
 
 
 def _block():
-    """What bars are made of, on this terminal."""
+    """The character that bars are made of: a block, or # on a terminal that lacks it."""
     try:
         "█".encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:

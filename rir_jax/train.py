@@ -1,7 +1,8 @@
 """Trains a network: python -m rir_jax.train --config=FILE --workdir=DIR [--config.FIELD=VALUE ...]
 
-Running the same command again goes on where it stopped. In several processes (see
-docs/multi_process.md) each runs the same command, told apart by --process_id or by the cluster.
+Running the same command again resumes the run where it stopped. Several processes that train one
+network (see docs/multi_process.md) each run the same command; --process_id or the cluster tells
+them apart.
 """
 
 from absl import flags
@@ -13,17 +14,13 @@ from rir_jax.errors import InputError
 FLAGS = flags.FlagValues()
 _CONFIG = cli.define_config(FLAGS)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.", FLAGS)
-_ADDRESS = flags.DEFINE_string(
-    "coordinator_address", None, "HOST:PORT of process 0, of several.", FLAGS
-)
-_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "Processes that train together.", flag_values=FLAGS
-)
+_ADDRESS = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0.", FLAGS)
+_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes.", flag_values=FLAGS)
 _PROCESS = flags.DEFINE_integer(
-    "process_id", None, "Which of them this is, from 0.", flag_values=FLAGS
+    "process_id", None, "Number of this process, from 0.", flag_values=FLAGS
 )
 _DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Find the others by the cluster: Cloud TPU, Slurm, Open MPI.", FLAGS
+    "distributed", False, "Ask the cluster (Cloud TPU, Slurm, Open MPI) for the others.", FLAGS
 )
 
 
@@ -33,7 +30,6 @@ def main(arguments: list[str]) -> None:
     if not _WORKDIR.value:
         raise InputError("--workdir is missing; see --help")
     processes.start(_ADDRESS.value, _PROCESSES.value, _PROCESS.value, _DISTRIBUTED.value)
-    cli.use_compilation_cache()
     from rir_jax.loop import train_and_evaluate
 
     summary = train_and_evaluate(config, _WORKDIR.value)
@@ -42,7 +38,7 @@ def main(arguments: list[str]) -> None:
 
 
 def describe(summary: dict, workdir: str) -> str:
-    """A finished run in one line."""
+    """A line about a finished run: its network, accuracy, loss and time."""
     split = "test" if "test_accuracy" in summary else "validation"
     return (
         f"{summary['model']} on {summary['dataset']}: {100 * summary[f'{split}_accuracy']:.2f} % "

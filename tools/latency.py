@@ -1,11 +1,11 @@
-"""Times a run in a bucket beside the same in a folder: what the training loop waits for.
+"""Times how long the training loop waits for a bucket, beside the same run in a folder.
 
     python -m tools.latency --milliseconds=20
 
-Every request to the object store, a server on this machine, arrives so much later. Its last line is
-JSON, medians over epochs in milliseconds: a training step; the end of an epoch (a last step, the
-evaluation, and what a checkpoint takes of the loop); and then, with nothing else to do, until the
-checkpoint is whole and all files are uploaded.
+Every request to the object store, a server on this machine, arrives that much later. The last line
+is JSON, medians over epochs in milliseconds: a training step; the end of an epoch (a last step, the
+evaluation, and the part of a checkpoint that the loop waits for); and then, with nothing else to
+do, the time until the checkpoint is whole and all files are uploaded.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from tools import buckets, harness
 
 
 def measure(setup, workdir, epochs: int) -> dict[str, float]:
-    """Medians over the epochs of a run, the first left out, in milliseconds."""
+    """The medians over the epochs of a run without the first, in milliseconds."""
     folder, seed = Workdir(workdir), setup.config.seed
     per_epoch = setup.engine.batches.steps_per_epoch
     found: dict[str, list[float]] = {"step": [], "end of an epoch": [], "until all is saved": []}

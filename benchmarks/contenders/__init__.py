@@ -1,8 +1,8 @@
-"""What is timed: our real programs and the peer's, behind one interface.
+"""The programs that are timed, ours and the peer's, behind one interface.
 
-A contender is made once, says what it checked, and then runs steps on request. Each lives in a
-process of its own (`benchmarks.rounds`), so that neither library's threads disturb the other's;
-neither library is imported before one is made.
+A contender is made once, describes itself in ``info``, and then runs steps on request. Each lives
+in a process of its own (`benchmarks.rounds`), so that the threads of one library do not disturb the
+other's. Neither library is imported before a contender is made.
 """
 
 from benchmarks.contenders.ours import OurEpochs, Ours

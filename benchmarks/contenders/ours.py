@@ -13,11 +13,11 @@ class Ours:
 
     Args:
       model: a name of `rir_jax.list_models`.
-      batch_size: images a step.
-      training: train steps; inference otherwise.
+      batch_size: number of images in a step.
+      training: whether to time training steps; inference otherwise.
       compute_dtype: "float32" or "bfloat16".
-      devices: how many to use.
-      num_seeds: networks to train at once; a step is one of each.
+      devices: number of devices to use.
+      num_seeds: number of networks to train at once; a step is one of each.
     """
 
     def __init__(self, model, batch_size, training, compute_dtype, devices=1, num_seeds=1):
@@ -93,7 +93,7 @@ class Ours:
             raise SystemExit(f"folded logits differ from the network's by {error} (relative)")
 
     def run(self, steps: int) -> float:
-        """Seconds for so many steps, waited for."""
+        """The seconds that ``steps`` steps take, until their results are there."""
         begin = time.perf_counter()
         if self._training:
             self._state, metrics = self._steps(steps)
@@ -109,7 +109,7 @@ class Ours:
         return time.perf_counter() - begin
 
     def memory(self) -> float | None:
-        """Peak bytes on the device (on CPU, of the process)."""
+        """The most bytes used on the device (on a CPU, by the process)."""
         stats = self._jax.devices()[0].memory_stats()
         return stats["peak_bytes_in_use"] if stats else peak_of_process()
 
@@ -119,7 +119,7 @@ class OurEpochs:
 
     Args:
       model, batch_size, compute_dtype: as for `Ours`.
-      num_train, num_test: images of an epoch, and of the evaluation after it.
+      num_train, num_test: number of images in an epoch, and in the evaluation after it.
     """
 
     def __init__(self, model, batch_size, compute_dtype, num_train, num_test):
@@ -136,7 +136,7 @@ class OurEpochs:
         }
 
     def run(self, steps: int) -> float:
-        """Seconds for a run of so many epochs, its folder's files included."""
+        """The seconds that a run of ``steps`` epochs takes, including its files."""
         from rir_jax.runs.interrupt import StopRequest
         from rir_jax.runs.run import Run
         from rir_jax.runs.workdir import Workdir
@@ -156,12 +156,12 @@ class OurEpochs:
         return spent
 
     def memory(self) -> float | None:
-        """Peak bytes of the process."""
+        """The most bytes that the process has used."""
         return peak_of_process()
 
 
 def random_setup(model, batch_size, compute_dtype, num_train, num_test):
-    """A run's `Setup` on random images of CIFAR-10's shape; "" is the default compute dtype."""
+    """The `Setup` of a run on random images of CIFAR-10's shape; "" is the default dtype."""
     import rir_jax
     from rir_jax.devices.mesh import create_mesh
     from rir_jax.training.setup import Setup, build_engine
@@ -178,7 +178,7 @@ def random_setup(model, batch_size, compute_dtype, num_train, num_test):
 
 
 def _reference_loss(engine, state, arrays):
-    """Of the first batch, by the network in float32, outside of any loop."""
+    """The loss of the first batch, computed in float32 and outside of any loop."""
     import jax
     import jax.numpy as jnp
 

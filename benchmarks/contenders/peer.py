@@ -13,11 +13,11 @@ SIZES = {  # channels of one stream by layer, stem first, as the peer writes the
 
 
 class Peer:
-    """pytorchcv's RiR in PyTorch, its network unchanged, channels_last, SGD as in our recipe.
+    """pytorchcv's RiR in PyTorch: its network unchanged, channels_last, with our recipe's SGD.
 
     Args:
       model, batch_size, training, compute_dtype: as for `Ours`; bfloat16 is autocast.
-      compiled: through ``torch.compile``.
+      compiled: whether ``torch.compile`` compiles it.
     """
 
     def __init__(self, model, batch_size, training, compute_dtype, compiled=False):
@@ -55,7 +55,7 @@ class Peer:
         }
 
     def run(self, steps: int) -> float:
-        """Seconds for so many steps, waited for."""
+        """The seconds that ``steps`` steps take, until their results are there."""
         torch = self._torch
         begin = time.perf_counter()
         for step in range(steps):
@@ -76,7 +76,7 @@ class Peer:
         return spent
 
     def memory(self) -> float | None:
-        """Peak bytes on the device (on CPU, of the process)."""
+        """The most bytes used on the device (on a CPU, by the process)."""
         if self._device == "cuda":
             return self._torch.cuda.max_memory_allocated()
         return peak_of_process()
@@ -104,7 +104,7 @@ class PeerEpochs(Peer):
         super().__init__(model, batch_size, True, compute_dtype)
 
     def run(self, steps: int) -> float:
-        """Seconds for so many epochs, an evaluation after each."""
+        """The seconds that ``steps`` epochs take, with an evaluation after each."""
         begin = time.perf_counter()
         for _ in range(steps):
             self._train()
@@ -128,7 +128,7 @@ class PeerEpochs(Peer):
             self._optimizer.step()
 
     def _augment(self, images):
-        """Crops of images padded by 4, mirrored half of the time, all in one gather."""
+        """Pads images by 4, crops them and mirrors half of them, all in one gather."""
         torch, (count, _, height, width) = self._torch, images.shape
         padded = torch.nn.functional.pad(images, (4, 4, 4, 4))
         offsets = torch.randint(0, 9, (2, count, 1), device=images.device)

@@ -1,4 +1,4 @@
-"""The data that both sides are given, and the measure of their memory."""
+"""The data of both contenders, and the measure of their memory."""
 
 import resource
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def random_dataset(num_train: int, num_test: int | None = None):
-    """Random images of CIFAR-10's shape, as a `Dataset`; by default as many to evaluate on."""
+    """A `Dataset` of random images of CIFAR-10's shape; by default with as many test images."""
     from rir_jax.data.dataset import Dataset, Split
 
     random = np.random.default_rng(0)

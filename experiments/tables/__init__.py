@@ -1,1 +1,1 @@
-"""One file a table or figure: ``TABLE``, an `experiments.table.Table`."""
+"""The tables and figures, a file each, whose ``TABLE`` is an `experiments.table.Table`."""

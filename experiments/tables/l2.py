@@ -1,4 +1,4 @@
-"""Whether the identity is taken off before the L2 penalty."""
+"""The L2 penalty, with the partial identity taken off before it or left in."""
 
 from experiments.table import Row, Table
 

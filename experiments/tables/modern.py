@@ -1,10 +1,10 @@
-"""What is common since the paper, one thing on top of the other."""
+"""Techniques that have become common since the paper, each added to those before it."""
 
 from typing import Any
 
 from experiments.table import Row, Table
 
-# What is added, by its fields; and at small scale, what is in proportion to a shorter run.
+# Each technique with its fields, and with the fields that a shorter run needs at small scale.
 ADDITIONS: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("cosine, Nesterov", {"schedule.kind": "cosine", "optimizer.nesterov": True}, {}),
     ("L2 of 5e-4", {"optimizer.weight_decay": 5e-4}, {}),
@@ -19,7 +19,7 @@ ADDITIONS: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("CutMix", {"augment.cutmix": 1.0}, {}),
 )
 
-# At medium scale all of it at once, in as many epochs as the paper's recipe.
+# All of them at medium scale, in as many epochs as the paper's recipe.
 MEDIUM = {
     "optimizer.learning_rate": 0.1,
     "train.average_decay": 0.995,
@@ -41,8 +41,8 @@ TABLE = Table(
     title="From the paper's recipe to one of today",
     fields={"dataset.validation_fraction": 0.1},
     rows=_rows(ADDITIONS),
-    # So few images that they are learnt by heart, as the whole set is at full scale: what a recipe
-    # does against overfitting cannot be seen where nothing is overfitted.
+    # So few images that the network learns them by heart, as it learns the whole set at full scale:
+    # a recipe's effect against overfitting shows only where a network overfits.
     at={
         "small": {
             "dataset.num_train": 2000,
@@ -52,7 +52,7 @@ TABLE = Table(
             "eval.every_epochs": 10,
             "schedule.milestones": (25, 38),
         },
-        # The recipe as it was found, once, on the test set: beside the runs of the other tables.
+        # On the test set, once, beside the runs of the other tables: nothing is chosen there.
         "medium": {"dataset.validation_fraction": 0.0},
     },
     rows_at={"medium": ("the paper's recipe", "+ CutMix")},
@@ -63,7 +63,7 @@ TABLE = Table(
     ),
 )
 
-# With all of them, for the tables that report on the test set.
+# The row with all of them, for the tables that report on the test set.
 MODERN = Row(
     "RiR, recipe of today",
     TABLE.rows[-1].fields,

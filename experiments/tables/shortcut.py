@@ -1,4 +1,4 @@
-"""Where other implementations of the paper differ: our choices against theirs, one at a time."""
+"""The choices of other implementations of the paper, each in the place of ours, one at a time."""
 
 from experiments.table import Row, Table
 from rir_jax.interop import overrides

@@ -1,1 +1,1 @@
-"""What people look at: learning curves, example images, mistakes."""
+"""Pictures for people: learning curves, example images, mistakes."""

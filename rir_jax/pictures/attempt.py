@@ -1,4 +1,4 @@
-"""Pictures are made after the figures that matter, and never cost them."""
+"""The attempt to draw a picture, whose failure must not cost the figures of a run."""
 
 import contextlib
 import logging
@@ -9,10 +9,10 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def attempt(name: str) -> Iterator[None]:
-    """Turns whatever keeps a picture from being drawn or written into a warning.
+    """Turns any error while a picture is drawn or written into a warning.
 
     Args:
-      name: of the picture, for the warning.
+      name: the picture's name, for the warning.
 
     Examples:
       >>> with attempt("curves.png"):

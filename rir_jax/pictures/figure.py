@@ -1,4 +1,4 @@
-"""What all figures share: size, colours and the way to a PNG."""
+"""The parts that all figures share: size, colours, axes and the way to a PNG."""
 
 import io
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _TICKS = (100, 99.9, 99.8, 99.5, 99, 98, 97, 95, *range(90, -1, -5))
 
 
 def make_figure(width: float, height: float):
-    """An empty figure of so many inches, which needs no display.
+    """An empty figure, its sides in inches, that needs no display.
 
     Raises:
       InputError: Matplotlib is missing.
@@ -29,7 +29,7 @@ def make_figure(width: float, height: float):
 
 
 def epoch_axis(axes) -> None:
-    """Ticks at whole epochs alone."""
+    """Puts ticks at whole epochs alone."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("epoch")
@@ -37,7 +37,7 @@ def epoch_axis(axes) -> None:
 
 
 def loss_axis(axes) -> None:
-    """Cross-entropy on a logarithmic axis, with plain numbers."""
+    """Makes the y axis one of cross-entropies: logarithmic, with plain numbers."""
     from matplotlib.ticker import LogFormatter
 
     class Plain(LogFormatter):
@@ -52,12 +52,12 @@ def loss_axis(axes) -> None:
 
 
 def accuracy_axis(axes, percents: Sequence[float]) -> None:
-    """Accuracy upwards, its last percents spread as errors are on a logarithmic axis.
+    """Makes the y axis one of accuracies, which spreads those near 100 %.
 
-    Unlike on that, no error at all has its place: 100 %.
+    It spreads them as a logarithmic axis spreads small errors, but it also has a place for 100 %.
 
     Args:
-      axes: of Matplotlib.
+      axes: Matplotlib's axes.
       percents: all accuracies that are drawn, 0 to 100.
     """
     errors = 100 - np.asarray(percents, float)
@@ -78,7 +78,7 @@ def accuracy_axis(axes, percents: Sequence[float]) -> None:
         inside = low - margin <= place(tick) <= high + margin
         if inside and (not ticks or place(ticks[-1]) - place(tick) >= 1.2 * margin):
             ticks.append(tick)
-    if len(ticks) >= 3:  # within a few percents Matplotlib's own are better
+    if len(ticks) >= 3:  # fewer are so close together that Matplotlib's own ticks are better
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_ylabel("accuracy, %")
 

@@ -1,4 +1,4 @@
-"""What a network gets wrong, as pictures: the confusion matrix and the worst mistakes."""
+"""Pictures of a network's mistakes: the confusion matrix and the worst mistakes."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from rir_jax.pictures.figure import make_figure, png
 
-_MANY = 20  # classes, from which on numbers no longer fit into the cells
+_MANY = 20  # the most classes whose numbers fit into the cells
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """How often each class (row) was taken for each (column), int ``[num_classes] * 2``.
+    """The number of images of each class (row) by predicted class (column), int ``[classes] * 2``.
 
     Examples:
       >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
@@ -23,8 +23,8 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
 def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -> bytes:
     """A confusion matrix as a PNG, with the accuracy of each class beside its row.
 
-    What is right is blue by its share of the row. A mistake is orange, and a single one already
-    darker than none.
+    Right predictions are blue, the darker the larger their share of the row. Mistakes are orange;
+    even a single one can be seen.
     """
     count = len(class_names)
     totals = matrix.sum(axis=1)
@@ -55,12 +55,12 @@ def draw_confusion(matrix: np.ndarray, class_names: Sequence[str], title: str) -
 
 
 def _as_it_is(name):
-    """A name that Matplotlib does not take for a formula."""
+    """A name with its dollars escaped, so that Matplotlib does not take it for a formula."""
     return name.replace("$", r"\$")
 
 
 def worst_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int = 24) -> np.ndarray:
-    """Indices of the wrong predictions that were made with most certainty, the worst first.
+    """Indices of the wrong predictions that the network was most certain of, the worst first.
 
     Examples:
       >>> probabilities = np.array([[0.1, 0.9], [0.8, 0.2], [0.4, 0.6]])
@@ -79,14 +79,14 @@ def draw_mistakes(
     class_names: Sequence[str],
     title: str,
 ) -> bytes:
-    """The worst mistakes as a PNG, each with what it is, what it was taken for and how surely.
+    """The worst mistakes as a PNG, each with its class, the predicted class and its probability.
 
     Args:
-      images: uint8 ``[N, H, W, C]``, all of a split.
-      labels: int ``[N]``.
-      probabilities: float ``[N, len(class_names)]``.
-      class_names: one for each column.
-      title: of the picture.
+      images: all images of a split, uint8 ``[N, H, W, C]``.
+      labels: their true classes, int ``[N]``.
+      probabilities: the predicted probabilities, float ``[N, len(class_names)]``.
+      class_names: the name of each class.
+      title: the picture's title.
     """
     worst = worst_mistakes(labels, probabilities)
     columns = min(6, max(len(worst), 3))  # three at least: the title needs their width

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Background:
-    """Does one task after another in a thread of its own.
+    """A thread that does one task after another.
 
     Examples:
       >>> done = []
@@ -27,14 +27,14 @@ class Background:
         self._begun.append(self._thread.submit(work, *arguments))
 
     def wait(self) -> None:
-        """Waits until all is done, then raises the first error of a task since the last call."""
+        """Waits for all tasks, then raises the first error of one since the last call."""
         failures = [work.exception() for work in self._begun]
         self._begun.clear()
         for failure in filter(None, failures):
             raise failure
 
     def close(self) -> None:
-        """Waits as `wait`, and ends the thread."""
+        """Waits as `wait` does, and ends the thread."""
         try:
             self.wait()
         finally:

@@ -2,8 +2,8 @@
 
 Orbax writes in the background and makes a checkpoint visible only when it is whole: by a rename,
 or in a bucket by a mark (see `rir_jax.files`). It does not notice bits that flip afterwards, so
-each checkpoint carries digests of its arrays, which are checked when it is read. A damaged one is
-set aside, with a warning that names it, and the one before is used.
+each checkpoint has digests of its arrays, which are checked when it is read. A damaged checkpoint
+is set aside, with a warning that names it, and the one before is used.
 """
 
 import concurrent.futures
@@ -28,10 +28,10 @@ from rir_jax.runs.background import Background
 
 _log = logging.getLogger(__name__)
 FORMAT = 1
-"""The layout of a checkpoint's notes and state, written into the notes; without it, it is 1. All
-formats have the same digest of the notes."""
+"""The number of the layout of a checkpoint's notes and state. The notes contain it; those of the
+first version lack it and have layout 1. All layouts digest the notes in the same way."""
 
-# Errors of stores that refuse to be read, or cannot be now: the checkpoint may well be intact.
+# Errors of stores that cannot be read now: the checkpoint may well be intact.
 _REFUSALS = re.compile(r"\b(401|403|UNAUTHENTICATED|PERMISSION_DENIED|UNAVAILABLE)\b")
 
 
@@ -39,32 +39,32 @@ class Checkpoints:
     """The checkpoints of one run, by step.
 
     Args:
-      folder: of the checkpoints; made when the first one is saved.
-      keep: how many of the newest to keep.
+      folder: the folder of the checkpoints, made when the first one is saved.
+      keep: number of checkpoints to keep, the newest ones.
 
     Raises:
-      RunError: from all methods, if checkpoints cannot be listed, written or deleted; those that
-        were whole before still are.
+      RunError: any method raises it if checkpoints cannot be listed, written or deleted; those
+        that were whole before still are.
     """
 
     def __init__(self, folder: epath.PathLike, keep: int = 2):
-        # Orbax wants absolute paths; those in buckets are.
+        # Orbax needs absolute paths; those in buckets are absolute.
         self.folder = files.path(folder if files.is_remote(folder) else os.path.abspath(folder))
         self._keep = keep
-        self._writer = None
+        self._writer: Any = None
         self._pruning: Background | None = None
         self._newest: int | None = None  # the step of the last save
 
     def save(self, state: Any, notes: dict[str, Any]) -> None:
         """Starts to write a state (a tree with a ``step``) and JSON notes; returns at once.
 
-        It does not save the step that was saved last again. Raises for an earlier write, too.
+        A step that was saved last is not saved again. An error may also be of an earlier write.
         """
         step = int(state.step)
         if step == self._newest:
             return
         self.wait()
-        # A copy: orbax reads them later, while the training loop changes its own.
+        # A copy, as orbax reads them later, while the training loop changes its own.
         notes = json.loads(json.dumps({"format": FORMAT, **notes, "digests": digests(state)}))
         notes["digest_of_notes"] = digest_of_json(notes)
         items = ocp.args.Composite(
@@ -72,7 +72,11 @@ class Checkpoints:
         )
         self._newest = step
         with self._write_errors():
-            self._open().save(plain(self.folder) / str(step), args=items)
+            if self._writer is None:
+                if is_main_process():
+                    files.make_folder(self.folder)
+                self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+            self._writer.save(plain(self.folder) / str(step), args=items)
 
     def wait(self) -> None:
         """Waits until all is written, then deletes the oldest (in a bucket, in the background)."""
@@ -80,13 +84,13 @@ class Checkpoints:
             return
         with self._write_errors():
             self._writer.wait_until_finished()
-            # Not by orbax's manager, which also deletes after a write that failed.
+            # Orbax's own manager would also delete after a write that failed.
             if is_main_process():
                 if files.is_remote(self.folder):
                     self._pruning = self._pruning or Background()
                     self._pruning.wait()
                     self._pruning.do(self._prune)
-                else:  # before the next one needs the space
+                else:  # before the next checkpoint needs the space
                     self._prune()
 
     def _prune(self):
@@ -100,18 +104,18 @@ class Checkpoints:
                 ) from error
 
     def close(self) -> None:
-        """Waits, and frees the writer's threads."""
-        if self._writer is not None:
-            try:
-                self.wait()
-            finally:
-                writer, self._writer = self._writer, None
-                with contextlib.suppress(Exception):  # a failed write has been raised
+        """Waits, and frees the threads."""
+        try:
+            self.wait()
+        finally:
+            writer, pruning = self._writer, self._pruning
+            self._writer = self._pruning = None
+            if writer is not None:
+                with contextlib.suppress(Exception):  # `wait` has raised for a failed write
                     writer.close()
-                pruning, self._pruning = self._pruning, None
-                if pruning is not None:
-                    with self._write_errors():
-                        pruning.close()
+            if pruning is not None:
+                with self._write_errors():
+                    pruning.close()
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints, the newest first."""
@@ -129,11 +133,11 @@ class Checkpoints:
         It skips damaged ones with a warning (`set_aside_after` moves them away).
 
         Args:
-          abstract_state: from a checkpoint's notes to shapes, types and shardings of its state;
-            an InputError that it raises is passed on.
+          abstract_state: a function from a checkpoint's notes to the shapes, types and shardings
+            of its state; an InputError that it raises is passed on.
 
         Raises:
-          InputError: the newest has the format of another version.
+          InputError: the newest checkpoint has the format of another version.
           RunError: all checkpoints are damaged.
         """
         steps = self.steps()
@@ -142,7 +146,7 @@ class Checkpoints:
                 restored = self._restore(step, abstract_state)
             except InputError:
                 raise
-            except Exception as error:  # damaged files raise anything
+            except Exception as error:  # of any kind, where files are damaged
                 self.steps()  # raises if the store is gone
                 reason = _reason(error)[:200]
                 if files.is_remote(self.folder) and _REFUSALS.search(reason):
@@ -159,7 +163,7 @@ class Checkpoints:
         return None
 
     def clear_leftovers(self) -> None:
-        """Deletes what killed processes and full disks have left half written or half deleted.
+        """Deletes folders that a kill or a full disk left half written or half deleted.
 
         Best effort: leftovers are harmless and only use space. (In a bucket orbax refuses to
         overwrite one, and the run says so.)
@@ -171,14 +175,12 @@ class Checkpoints:
                         files.remove_folder(folder)
 
     def set_aside_after(self, step: int) -> None:
-        """Moves checkpoints newer than ``step``, which were found damaged, out of the way."""
-        if not is_main_process():
-            return
-        for newer in self.steps():
-            if newer > step:
-                shelter = self.folder.parent / "damaged_checkpoints"
+        """Moves checkpoints newer than ``step``, which are damaged, into damaged_checkpoints/."""
+        if is_main_process():
+            for newer in [str(found) for found in self.steps() if found > step]:
                 with self._write_errors():
-                    files.move_folder(self.folder / str(newer), shelter / str(newer))
+                    shelter = self.folder.parent / "damaged_checkpoints"
+                    files.move_folder(self.folder / newer, shelter / newer)
 
     def _restore(self, step, abstract_state):
         path = plain(self.folder) / str(step)
@@ -187,25 +189,24 @@ class Checkpoints:
             notes = dict(notes.notes)
             if notes.pop("digest_of_notes", None) != digest_of_json(notes):
                 raise ValueError("its notes do not match their digest")
-            _check_format(path, notes.pop("format", 1))
+            found = notes.pop("format", 1)
+            if found != FORMAT:
+                age = "an older" if found < FORMAT else "a newer"
+                raise InputError(
+                    f"checkpoint {path} has format {found}, of {age} version of rir_jax; allowed: "
+                    f"{FORMAT} (the version that wrote it can resume it)"
+                )
             items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract_state(notes)))
             state = reader.restore(path, args=items).state
-        expected, found = notes.pop("digests"), digests(state)
-        for name in found:
-            if found[name] != expected.get(name):
+        expected = notes.pop("digests")
+        for name, digest in digests(state).items():
+            if digest != expected.get(name):
                 raise ValueError(f"array {name} does not match its digest")
         return state, notes
 
-    def _open(self):
-        if self._writer is None:
-            if is_main_process():
-                files.make_folder(self.folder)
-            self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
-        return self._writer
-
     @contextlib.contextmanager
     def _write_errors(self):
-        """Turns any error of a failed write into one RunError."""
+        """Turns any error of a failed write into a RunError."""
         try:
             yield
         except RunError:
@@ -218,17 +219,8 @@ class Checkpoints:
             ) from error
 
 
-def _check_format(path, found):
-    if found != FORMAT:
-        age = "an older" if found < FORMAT else "a newer"
-        raise InputError(
-            f"checkpoint {path} has format {found}, of {age} version of rir_jax; allowed: {FORMAT} "
-            "(the version that wrote it goes on with it)"
-        )
-
-
 def _reason(error):
-    """An error in brief; for tensorstore's long ones, the operating system's message."""
+    """An error in brief: of tensorstore's long ones, the operating system's message alone."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split())
@@ -237,9 +229,16 @@ def _reason(error):
 
 
 def digests(tree: Any) -> dict[str, str]:
-    """SHA-256 of every array's type, shape and bytes, by its path in the tree."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    """The SHA-256 of every array's type, shape and bytes, by its path in the tree."""
+    named = named_leaves(tree)
     with concurrent.futures.ThreadPoolExecutor() as threads:  # hashing frees the interpreter
-        found = threads.map(digest_of_array, [np.asarray(leaf) for _, leaf in leaves])
-        return dict(zip(names, found, strict=True))
+        return dict(zip(named, threads.map(digest_of_array, named.values()), strict=True))
+
+
+def named_leaves(tree: Any) -> dict[str, np.ndarray]:
+    """The arrays of a tree on the host, by their paths in it, such as "params/head/kernel"."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in leaves
+    }

@@ -1,4 +1,4 @@
-"""Several runs side by side: how they differ, and the results of each."""
+"""Several runs side by side: their results, and the config fields in which they differ."""
 
 import dataclasses
 import statistics
@@ -19,17 +19,17 @@ class Result:
 
     Attributes:
       workdir: the run's folder, as given.
-      config: all fields, flat.
-      split: the split of the figures, "test" or "validation".
+      config: all config fields, flat.
+      split: the split that the figures are of, "test" or "validation".
       seeds: number of networks that the figures are means over.
       finished: whether the run is finished.
       epochs: number of epochs trained so far.
-      accuracy: of the last evaluation; None before the first.
-      loss: of the last evaluation; None before the first.
-      accuracy_std: sample deviation over seeds; None for a single one.
+      accuracy: accuracy in the last evaluation, 0 to 1; None before the first.
+      accuracy_std: its sample deviation over seeds; None for a single seed.
+      loss: loss in the last evaluation; None before the first.
       seconds: training time; None before the end.
-      device: the device that it ran on; None before the end.
-      records: the records of each seed's metrics.jsonl.
+      device: name of the device that the run used; None before the end.
+      records: the metrics.jsonl records of each seed.
     """
 
     workdir: str
@@ -46,9 +46,8 @@ class Result:
     records: tuple[list[dict[str, Any]], ...]
 
     def described(self) -> dict[str, Any]:
-        """All but the config and the records, as JSON values."""
-        left_out = ("config", "records")
-        return {name: value for name, value in vars(self).items() if name not in left_out}
+        """The attributes but ``config`` and ``records``, as JSON values."""
+        return {name: v for name, v in vars(self).items() if name not in ("config", "records")}
 
 
 def read_result(workdir: epath.PathLike) -> Result:
@@ -64,7 +63,8 @@ def read_result(workdir: epath.PathLike) -> Result:
     members = members if config.num_seeds > 1 else [folder]
     split = "validation" if config.dataset.validation_fraction else "test"
     records = [read_metrics(member) for member in members]
-    last = [evaluated[-1] for of_one in records if (evaluated := _of_split(of_one, split))]
+    evaluated = [[record for record in own if record["split"] == split] for own in records]
+    last = [own[-1] for own in evaluated if own]
     summaries = [summary for member in members if (summary := member.summary()) is not None]
     accuracies = [record["accuracy"] for record in last]
     return Result(
@@ -83,16 +83,12 @@ def read_result(workdir: epath.PathLike) -> Result:
     )
 
 
-def _of_split(records, split):
-    return [record for record in records if record["split"] == split]
-
-
 def _mean(values):
     return statistics.mean(values) if values else None
 
 
 def differing(results: Sequence[Result]) -> list[str]:
-    """The config fields that differ between runs, without those that change no result."""
+    """The config fields that differ between runs, but for those that change no result."""
     first = results[0].config
     return [
         field

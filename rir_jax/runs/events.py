@@ -1,7 +1,7 @@
 """TensorBoard events.
 
-They are not written by tensorboardX's SummaryWriter: its thread dies silently on a full disk, and
-a run that is resumed within the same second overwrites its file.
+tensorboardX's SummaryWriter does not write them: its thread dies silently on a full disk, and a
+run that is resumed within the same second overwrites its file.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ class Events:
     """A file of events from ``step`` on. TensorBoard drops later steps from earlier files.
 
     Args:
-      folder: for all event files of the run; made if need be.
-      step: the step that the run goes on from.
+      folder: the folder of all event files of the run, made if need be.
+      step: the step that the run resumes from.
 
     Raises:
-      RunError: also from the methods, if the file could not be written.
+      RunError: the file could not be written; the methods raise it, too.
     """
 
     def __init__(self, folder: epath.Path, step: int):
@@ -59,7 +59,7 @@ class Events:
         """Adds the config, example images, and the layout of the charts.
 
         Args:
-          config: flat; shown as a table, and as hyperparameters to sort runs by.
+          config: the flat config, shown as a table, and as hyperparameters to sort runs by.
           examples: one picture, uint8 ``[height, width, C]``.
           held_out: the split that the run reports on; it shares charts with the training split.
         """
@@ -83,13 +83,13 @@ class Events:
             self._writer.flush()
 
     def upload(self) -> None:
-        """Copies flushed events to the bucket. May be called from another thread."""
+        """Copies flushed events to the bucket; another thread may call it."""
         with write_errors(self._folder):
             for path in self._local.iterdir():
                 files.write(self._folder / path.name, path.read_bytes())
 
     def close(self) -> None:
-        """Frees the file; `flush` first."""
+        """Frees the file. Call `flush` first."""
         with contextlib.suppress(OSError):
             self._writer.close()
         if self._remote:
@@ -97,7 +97,7 @@ class Events:
 
 
 def _sortable(config):
-    """The set fields, with values of the types that TensorBoard has columns for."""
+    """The fields that are set, with values of the types that TensorBoard has columns for."""
     known = (bool, int, float, str)
     return {
         name: value if isinstance(value, known) else str(tuple(value))

@@ -1,4 +1,4 @@
-"""Reasons to stop a run before its end: a signal, or the time that it was given."""
+"""The reasons to stop a run before its end: a signal, or the end of its time limit."""
 
 import signal
 import time
@@ -13,7 +13,7 @@ class StopRequest:
     A second SIGINT interrupts at once, as usual.
 
     Raises:
-      Interrupted: on exit after a SIGINT, so that a loop over runs ends, too.
+      Interrupted: raised on exit after a SIGINT, so that a loop over runs ends, too.
     """
 
     def __init__(self, time_limit: float | None = None):
@@ -23,7 +23,7 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def reason(self) -> str | None:
-        """Why the run should stop now, or None."""
+        """The reason why the run has to stop now, or None."""
         if self._signal is not None:
             return f"received {self._signal.name}"
         if self._deadline is not None and time.monotonic() >= self._deadline:
@@ -38,7 +38,7 @@ class StopRequest:
         for number in (signal.SIGTERM, signal.SIGINT):
             try:
                 self._before[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: signals are left to the caller
+            except ValueError:  # not the main thread, so signals are the caller's
                 break
         return self
 

@@ -1,14 +1,14 @@
 """A lease on a folder in a bucket, which has no locks: it keeps a second run out.
 
 The holder of a folder renews the object ``.lease`` in it every few seconds, by requests that the
-store refuses if anyone has written the object since (generation preconditions). So only one of
-several processes gets the folder, and one that has lost it notices. A lease that is not renewed for
-`SILENCE` seconds, by the store's own clock, is free: nobody has to clean up after ``kill -9``. A
-process that finds a lease waits to see whether it is renewed; for a holder on its own machine it
-knows at once.
+store refuses if anyone else has written the object since (generation preconditions). So only one of
+several processes gets the folder, and a process that has lost it notices. A lease that has not been
+renewed for `SILENCE` seconds, by the store's own clock, is free: nobody has to clean up after
+``kill -9``. A process that finds a lease waits to see whether it is renewed; if the holder ran on
+the same machine, it knows at once whether it still does.
 
-A warning would not do: the machine that is preempted and the one that replaces it run the same
-command, and nobody reads the warnings of either.
+A warning would not be enough: the machine that is preempted and the one that replaces it run the
+same command, and nobody reads the warnings of either.
 """
 
 import contextlib
@@ -43,8 +43,8 @@ class _Found:
     """A lease as found in the store.
 
     Attributes:
-      generation: the store's number of this version of the object.
-      holder: its writer, as `_this_process` describes it; empty if it was given back.
+      generation: the store's number for this version of the object.
+      holder: the process that wrote it, as `_this_process` describes it; empty if given back.
       silence: seconds since it was written, by the store's clock.
     """
 
@@ -53,7 +53,9 @@ class _Found:
     silence: float
 
     def is_free(self) -> bool:
-        return not self.holder or self.silence >= SILENCE or _is_gone(self.holder)
+        started = self.holder.get("started")
+        has_ended = _is_here(self.holder) and _started(self.holder.get("pid")) != started
+        return not self.holder or self.silence >= SILENCE or has_ended
 
     def __str__(self):
         return f"process {self.holder.get('pid')} on {self.holder.get('host')}"
@@ -63,7 +65,7 @@ class Lease:
     """Keeps other runs out of a folder in a bucket while it is entered.
 
     Args:
-      folder: in a bucket.
+      folder: the folder in the bucket.
 
     Raises:
       InputError: another process holds the folder.
@@ -73,7 +75,7 @@ class Lease:
     def __init__(self, folder: epath.Path):
         self._folder, self._object = folder, _Object(folder / ".lease")
         self._holder = _this_process()
-        self._generation = "0"  # the store's for "there is none"
+        self._generation = "0"  # the store's number for an object that is not there
         self._renewed = 0.0
         self._lost: str | None = None
         self._lock = threading.Lock()
@@ -135,7 +137,7 @@ class Lease:
 
     def _keep(self):
         while not self._over.wait(RENEWAL) and self._lost is None:
-            with contextlib.suppress(OSError):  # tried again; `check` raises if that takes too long
+            with contextlib.suppress(OSError):  # tries again; `check` raises if it takes too long
                 self._renew()
 
     def _renew(self):
@@ -159,7 +161,7 @@ class Lease:
 
 
 class _Object:
-    """The object of a lease: its content is in its metadata, which one request reads."""
+    """The object of a lease. Its content is in its metadata, so that one request reads it."""
 
     def __init__(self, path: epath.Path):
         self._path, self._store = path, files.store()
@@ -179,10 +181,10 @@ class _Object:
         return _Found(str(described["generation"]), described.get("metadata") or {}, silence)
 
     def write(self, holder: dict[str, str], generation: str) -> str | None:
-        """Writes the lease in place of a generation.
+        """Replaces a generation of the lease.
 
         Returns:
-          The new generation; None if the store has another than the given one.
+          The new generation; None if the store has another one than the given.
         """
         nonce = uuid.uuid4().hex
         described: dict[str, Any] = {"name": self._name}
@@ -202,7 +204,7 @@ class _Object:
                     data=f"{body}--lease--".encode(),
                     json_out=True,
                 )
-            except FileExistsError:  # another generation; or ours, and the answer was lost
+            except FileExistsError:  # another process wrote; or we did, and the answer was lost
                 found = self.read()
                 if found is not None and found.holder.get("nonce") == nonce:
                     return found.generation
@@ -211,7 +213,7 @@ class _Object:
 
 
 def _this_process():
-    """Describes this process. Host and number alone could be those of a container."""
+    """Describes this process. Host and number do not suffice, as containers share them."""
     return {
         "host": socket.gethostname(),
         "machine": _machine(),
@@ -240,9 +242,5 @@ def _started(pid):
 
 
 def _is_here(holder):
-    """Whether the holder of a lease is on this machine, where its process can be looked up."""
+    """Whether the holder of a lease ran on this machine, where its process can be looked up."""
     return bool(_machine()) and holder.get("machine") == _machine()
-
-
-def _is_gone(holder):
-    return _is_here(holder) and _started(holder.get("pid")) != holder.get("started")

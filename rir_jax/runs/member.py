@@ -1,4 +1,4 @@
-"""One network of a run and its folder: restored, logged, saved and summarized."""
+"""One network of a run, in its folder: restored, logged, saved and summarized."""
 
 import math
 from typing import Any
@@ -13,19 +13,19 @@ from rir_jax.errors import InputError, RunError
 from rir_jax.pictures.attempt import attempt
 from rir_jax.pictures.curves import draw_curves
 from rir_jax.pictures.examples import example_images
-from rir_jax.runs.checkpoints import Checkpoints
-from rir_jax.runs.metrics import Intervals, MetricsLog, advice, read_metrics
+from rir_jax.runs.checkpoints import Checkpoints, named_leaves
+from rir_jax.runs.metrics import Intervals, MetricsLog, check_losses, read_metrics
 from rir_jax.runs.workdir import Workdir, check_same
 from rir_jax.training.setup import Setup
 from rir_jax.training.step import TrainState
 
 
 class Member:
-    """One seed of a run: its checkpoints, metrics, curves and summary. Made by `restore`.
+    """One seed of a run: its checkpoints, metrics, curves and summary. `restore` makes it.
 
     Attributes:
       seed: the member's random seed.
-      first: the step that it was restored at.
+      first: the step that the member was restored at.
       step: the last step whose metrics are logged.
     """
 
@@ -48,24 +48,30 @@ class Member:
         self._intervals = Intervals(
             self._config.train.log_every_steps, self._per_epoch, notes["open_interval"]
         )
+        self._before = self._intervals.open_interval["loss"][-3:]
 
     @classmethod
     def restore(cls, setup: Setup, folder: Workdir, seed: int) -> tuple["Member", TrainState]:
         """The member of a seed and its state, from the newest intact checkpoint or fresh.
 
-        A fresh one is saved at once: from then on, missing checkpoints are lost ones.
+        A fresh state is saved at once, so that checkpoints that are missing later are lost ones.
 
         Args:
-          setup: of the run.
+          setup: the parts of the run.
           folder: the opened folder of this seed.
           seed: the member's random seed.
 
         Raises:
-          InputError: the checkpoints are of another config or of other data.
-          RunError: they are damaged or lost, or the first could not be written.
+          InputError: the checkpoints belong to another config or to other data, or the weights to
+            start from cannot be used.
+          RunError: the checkpoints are damaged or lost, or the first could not be written.
         """
         checkpoints = Checkpoints(folder / "checkpoints", setup.config.checkpoint.keep)
-        lasting = _lasting_notes(setup, seed)
+        lasting = {  # what all checkpoints of a seed have in their notes
+            "config": configs.flatten(configs.of_seed(setup.config, seed)),
+            "dataset": setup.dataset.described(),
+            "random": random_numbers.signature(),
+        }
         state, notes = _read(checkpoints, lasting, setup, folder) or _start(
             checkpoints, lasting, setup, folder
         )
@@ -73,14 +79,11 @@ class Member:
             folder.write_config(lasting["config"])
         member = cls(setup, folder, checkpoints, lasting, int(state.step), notes)
         if member.step == 0:
-            member._describe()
+            augment, dataset = setup.config.augment, setup.dataset
+            pictures = dataset.train.images
+            examples = example_images(pictures, augment.crop_padding, augment.flip, seed)
+            member._log.describe(lasting["config"], examples, dataset.held_out_name)
         return member, state
-
-    def _describe(self):
-        augment, images = self._config.augment, self._setup.dataset.train.images
-        examples = example_images(images, augment.crop_padding, augment.flip, self.seed)
-        held_out = self._setup.dataset.held_out_name
-        self._log.describe(self._lasting["config"], examples, held_out)
 
     def log_training(self, step: int, losses: np.ndarray, accuracies: np.ndarray, rate) -> None:
         """Logs the metrics of the steps up to ``step``, with the images per second.
@@ -88,11 +91,11 @@ class Member:
         Raises:
           RunError: a loss is not finite, or the log could not be written.
         """
+        check_losses(step, losses, self._before, self._setup.schedule)
+        self._before = [*self._before, *losses.tolist()][-3:]
         for interval in self._intervals.add(step, losses, accuracies):
             last = interval["step"]
-            learning_rate = float(
-                np.float32(self._setup.schedule(last - 1))
-            )  # of that step, as used
+            learning_rate = float(np.float32(self._setup.schedule(last - 1)))  # as that step used
             self._write("train", last, interval, rate, learning_rate=learning_rate)
         self.step = step
 
@@ -105,8 +108,9 @@ class Member:
         split = self._setup.dataset.held_out_name
         if not math.isfinite(result["loss"]):
             raise RunError(
-                f"the loss on the {split} split is {result['loss']} at step {step}; the last "
-                f"checkpoint is from before. {advice(updates=step)}"
+                f"the loss on the {split} split is {result['loss']} at step {step}, though the "
+                "training losses up to there are finite: only the evaluation uses running "
+                "statistics and averaged weights; the last checkpoint is from before"
             )
         self._write(split, step, result, rate)
 
@@ -120,18 +124,18 @@ class Member:
             self._setup.on_record({"seed": self.seed, **record})
 
     def checkpoint(self, state: TrainState, clock: dict[str, float]) -> None:
-        """Flushes the log, then saves: the log contains every step of a checkpoint.
+        """Flushes the log, then saves: the log has every step of a checkpoint.
 
         Args:
           state: the state, whose steps have all been logged.
           clock: "seconds", "timed_seconds" and "timed_images" since `restore`.
 
         Raises:
-          RunError: a number is not finite, or a file could not be written.
+          RunError: a number in the state is not finite, or a file could not be written.
         """
         self._folder.check_held()
         self._log.flush()
-        _check_finite(state)
+        self._check_finite(state)
         changing = {
             "records": list(self._log.records),
             "open_interval": self._intervals.open_interval,
@@ -139,11 +143,21 @@ class Member:
         }
         self._checkpoints.save(state, self._lasting | changing)
 
+    def _check_finite(self, state):
+        for name, array in named_leaves(state).items():
+            if not np.isfinite(array).all():
+                rate = float(self._setup.schedule(self.step - 1))
+                raise RunError(
+                    f"{name} is not finite at step {self.step}, whose update had a learning rate "
+                    f"of {rate:.4g}; all losses up to it are finite, and the last checkpoint is "
+                    "from before"
+                )
+
     def _since_start(self, clock):
         return {name: value + clock[name] for name, value in self._clock.items()}
 
     def wait(self) -> None:
-        """Waits for checkpoints and log; a RunError if they could not be written."""
+        """Waits until checkpoints and log are written; a RunError if one could not be."""
         self._checkpoints.close()
         self._log.wait()
 
@@ -152,7 +166,7 @@ class Member:
         self._log.close()
 
     def draw(self) -> None:
-        """Draws curves.png; a failure is a warning."""
+        """Draws curves.png; if it cannot be drawn, a warning says so."""
         config = self._config
         if is_main_process() and self._log.records:
             with attempt("curves.png"):
@@ -164,7 +178,7 @@ class Member:
                 self._folder.write_bytes("curves.png", picture)
 
     def summarize(self, state: TrainState, clock: dict[str, float], devices) -> dict[str, Any]:
-        """Writes summary.json, which marks the run as finished, and returns its content."""
+        """Writes summary.json, which marks the run as finished; returns its content."""
         config, held_out = self._config, self._setup.dataset.held_out_name
         final = [record for record in self._log.records if record["split"] == held_out][-1]
         clock = self._since_start(clock)
@@ -215,33 +229,14 @@ def _start(checkpoints, lasting, setup, folder):
     return state, notes
 
 
-def _lasting_notes(setup, seed):
-    """The notes that all checkpoints of a seed share: config, data and random numbers."""
-    return {
-        "config": configs.flatten(configs.of_seed(setup.config, seed)),
-        "dataset": setup.dataset.described(),
-        "random": random_numbers.signature(),
-    }
-
-
 def _check_random_numbers(here, earlier, where):
-    """Refuses to go on with other random numbers; older notes do not have them."""
+    """Refuses to go on with other random numbers than before; older notes do not have them."""
     if earlier and earlier["numbers"] != here["numbers"]:
         was, now = (
             " and ".join(f"{name} {value}" for name, value in of.items() if name != "numbers")
             for of in (earlier, here)
         )
         raise InputError(
-            f"{where} has drawn its random numbers with {was}, which are others with {now}; "
-            "allowed: what it began with, or another workdir"
+            f"{where} drew its random numbers with {was}; with {now} they differ; allowed: what "
+            "it began with, or another workdir"
         )
-
-
-def _check_finite(state):
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        if not np.isfinite(np.asarray(leaf)).all():
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
-            raise RunError(
-                f"{name} is not finite at step {int(state.step)}; the last checkpoint is from "
-                f"before. {advice(updates=int(state.step))}"
-            )

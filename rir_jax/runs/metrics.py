@@ -1,10 +1,9 @@
-"""metrics.jsonl and TensorBoard events: each step is logged exactly once."""
+"""The metrics of a run, in metrics.jsonl and TensorBoard events: each step exactly once."""
 
 import contextlib
 import json
-import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,47 +17,44 @@ from rir_jax.runs.workdir import Workdir, write_errors
 
 
 class MetricsLog:
-    """Adds records to metrics.jsonl and TensorBoard events; except in the main process, to memory.
+    """The records of a run; the main process also writes them to metrics.jsonl and TensorBoard.
 
-    The files are copies for people and tools: a resumed run takes the past from its checkpoint and
-    writes metrics.jsonl anew. So anything that a killed process wrote after that checkpoint is
-    gone from it; TensorBoard is told to drop it. In a bucket, files are uploaded beside the
+    The files are copies for people and tools: a resumed run takes its records from its checkpoint
+    and writes metrics.jsonl anew. Records that a killed process wrote after that checkpoint are
+    therefore gone; TensorBoard is told to drop them. In a bucket, files are uploaded beside the
     training loop.
 
     Args:
-      workdir: of the run.
-      records: of the steps up to ``step``.
-      step: the step that the run goes on from.
+      workdir: the folder of the run.
+      records: the records of the steps up to ``step``.
+      step: the step that the run resumes from.
 
     Attributes:
       records: all records so far.
 
     Raises:
-      RunError: also from the methods, if a file could not be written.
+      RunError: a file could not be written; the methods raise it, too.
     """
 
     def __init__(self, workdir: Workdir, records: Sequence[dict[str, Any]] = (), step: int = 0):
         self.records = list(records)
         self._workdir, self._path = workdir, workdir / "metrics.jsonl"
-        self._file = self._events = self._uploads = None
+        self._events = self._uploads = None
         if is_main_process():
             if files.is_remote(workdir.path):
                 self._uploads = Background()
                 self._upload()
             else:
                 self._workdir.write_bytes("metrics.jsonl", _text(self.records))
-                with write_errors(self._path):
-                    self._file = open(self._path, "a")  # noqa: SIM115 (open for the whole run)
             self._events = Events(workdir / "tensorboard", step)
 
     def write(self, record: dict[str, Any]) -> None:
-        """Adds a record, which `flush` puts on the disk."""
+        """Adds a record; `flush` puts it on the disk."""
         self.records.append(record)
-        if self._file is not None:
-            with write_errors(self._path):
-                self._file.write(_line(record))
-                self._file.flush()
         if self._events is not None:
+            if self._uploads is None:
+                with write_errors(self._path), open(self._path, "a") as file:
+                    file.write(_line(record))
             self._events.write(record)
 
     def describe(self, config: dict[str, Any], examples: np.ndarray, held_out: str) -> None:
@@ -67,7 +63,7 @@ class MetricsLog:
             self._events.describe(config, examples, held_out)
 
     def flush(self) -> None:
-        """Puts all records on the disk; in a bucket, begins to upload them (see `wait`)."""
+        """Puts all records on the disk; in a bucket, begins to upload them for `wait`."""
         if self._events is None:
             return
         self.wait()
@@ -75,9 +71,9 @@ class MetricsLog:
         if self._uploads is not None:
             self._upload()
             self._uploads.do(self._events.upload)
-        elif self._file is not None:
-            with write_errors(self._path):
-                os.fsync(self._file.fileno())
+        else:
+            with write_errors(self._path), open(self._path, "a") as file:
+                os.fsync(file.fileno())
 
     def _upload(self):
         records = list(self.records)
@@ -89,15 +85,12 @@ class MetricsLog:
             self._uploads.wait()
 
     def close(self) -> None:
-        """Flushes, waits, and frees the files."""
+        """Flushes, waits, and frees files and threads."""
         try:
             self.flush()
             self.wait()
         finally:
-            file, events, self._file, self._events = self._file, self._events, None, None
-            if file is not None:
-                with contextlib.suppress(OSError):  # flush has raised
-                    file.close()
+            events, self._events = self._events, None
             if self._uploads is not None:
                 with contextlib.suppress(RunError):  # wait has raised
                     self._uploads.close()
@@ -115,32 +108,50 @@ def _line(record):
 
 def read_metrics(workdir: Workdir) -> list[dict[str, Any]]:
     """The records of metrics.jsonl up to a damaged line."""
-    try:
-        lines = files.read(workdir / "metrics.jsonl").splitlines()
-    except FileNotFoundError:
-        return []
-    records = []
-    for line in lines:
-        try:
+    records: list[dict[str, Any]] = []
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        for line in files.read(workdir / "metrics.jsonl").splitlines():
             record = json.loads(line)
-        except ValueError:
-            break
-        if not isinstance(record, dict):
-            break
-        records.append(record)
+            if not isinstance(record, dict):
+                break
+            records.append(record)
     return records
 
 
-def advice(updates: int) -> str:
-    """What to try when a number is not finite.
+def check_losses(
+    step: int, losses: np.ndarray, before: Sequence[float], schedule: Callable[[int], Any]
+) -> None:
+    """Checks that the training losses of the steps up to ``step`` are finite.
+
+    Args:
+      step: the last of the steps.
+      losses: the loss of each step, before its update.
+      before: the losses of the last steps before them, for the message.
+      schedule: the learning rate by the number of updates made before.
+
+    Raises:
+      RunError: a loss is not finite; with what was seen up to it.
 
     Examples:
-      >>> advice(updates=0)
-      'No update was made before: the first weights or the images make it so'
+      >>> check_losses(2, np.array([2.3, 2.1]), before=[], schedule=lambda updates: 0.1)
     """
-    if not updates:
-        return "No update was made before: the first weights or the images make it so"
-    return "A lower optimizer.learning_rate or momentum, in a fresh workdir, may help"
+    finite = np.isfinite(losses)
+    if finite.all():
+        return
+    first, bad = step - len(losses) + 1, int(finite.argmin())
+    at = first + bad
+    past = ", ".join(f"{loss:.4g}" for loss in [*before, *losses[:bad]][-3:])
+    seen = "no update came before, and weights and images are finite: the network overflows"
+    if at > 1:
+        seen = (
+            f"the update before it had a learning rate of {float(schedule(at - 2)):.4g}: a lower "
+            "optimizer.learning_rate, in a fresh workdir, shows whether that was too large"
+        )
+    raise RunError(
+        f"the loss became {losses[bad]} at step {at} (steps {first} to {step} were run "
+        f"together{past and f'; before, it was {past}'}); the last checkpoint is from before; "
+        f"{seen}"
+    )
 
 
 class Intervals:
@@ -148,11 +159,11 @@ class Intervals:
 
     Intervals end at multiples of ``every`` steps and at the ends of epochs, however the run is
     cut into calls. A run that is stopped saves within an interval, as steps may be too long to
-    wait for its end. Its checkpoint holds `open_interval`, so that the resumed run logs the same
+    wait for its end. Its checkpoint has `open_interval`, so that the resumed run logs the same
     means as an undisturbed one.
 
     Attributes:
-      open_interval: "loss" and "accuracy" of each step since the last interval's end.
+      open_interval: lists "loss" and "accuracy", an entry for each step since the last interval.
     """
 
     def __init__(self, every: int, steps_per_epoch: int, open_interval=None):
@@ -160,30 +171,15 @@ class Intervals:
         self.open_interval = open_interval or {"loss": [], "accuracy": []}
 
     def add(self, step: int, losses: np.ndarray, accuracies: np.ndarray) -> list[dict[str, Any]]:
-        """Takes the metrics of the steps up to ``step``; returns the intervals that end there.
-
-        Raises:
-          RunError: a loss is not finite.
-        """
+        """Takes the metrics of the steps up to ``step``; returns the intervals that end there."""
         closed = []
-        first = step - len(losses) + 1
         pairs = zip(losses.tolist(), accuracies.tolist(), strict=True)
-        for at, (loss, accuracy) in enumerate(pairs, first):
-            if not math.isfinite(loss):
-                before = ", ".join(f"{past:.4g}" for past in self.open_interval["loss"][-3:])
-                raise RunError(
-                    f"the loss became {loss} at step {at} (steps {first} to {step} were run "
-                    f"together{before and f'; before, it was {before}'}); the last checkpoint is "
-                    f"from before. {advice(updates=at - 1)}"
-                )
+        for at, (loss, accuracy) in enumerate(pairs, step - len(losses) + 1):
             self.open_interval["loss"].append(loss)
             self.open_interval["accuracy"].append(accuracy)
             if at % self._every == 0 or at % self._per_epoch == 0:
-                closed.append(self._close(at))
+                steps = len(self.open_interval["loss"])
+                means = {name: sum(values) / steps for name, values in self.open_interval.items()}
+                closed.append({"step": at, "steps": steps, **means})
+                self.open_interval = {"loss": [], "accuracy": []}
         return closed
-
-    def _close(self, step):
-        means = {name: sum(values) / len(values) for name, values in self.open_interval.items()}
-        steps = len(self.open_interval["loss"])
-        self.open_interval = {"loss": [], "accuracy": []}
-        return {"step": step, "steps": steps, **means}

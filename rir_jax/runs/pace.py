@@ -1,4 +1,4 @@
-"""How many steps a call takes and when a run stops: its processes decide both alike."""
+"""The number of steps in a call, and when a run stops: all its processes decide both alike."""
 
 import time
 from typing import Any
@@ -9,24 +9,23 @@ import numpy as np
 from rir_jax.devices.processes import share
 from rir_jax.runs.interrupt import StopRequest
 
-_SECONDS_PER_CALL = (
-    1.0  # short enough to answer a signal soon, long enough for calls to cost little
-)
+# Short enough to answer a signal soon, long enough for the cost of a call not to matter.
+_SECONDS_PER_CALL = 1.0
 
 
 class Pace:
-    """Times the calls of a run, chooses how many steps each takes, and when to stop.
+    """Times the calls of a run, and decides how many steps each takes and when the run stops.
 
-    Several processes send each other their rate and any reason to stop with every call, and
-    decide by that once its metrics are read: all alike, without waiting.
+    With every call, several processes send each other their rates and requests to stop. They
+    decide by these once the call's metrics are read: all alike, and without waiting.
 
     Args:
       stop: the stop request of this process.
-      batch_size: images a step.
+      batch_size: number of images in a step.
 
     Attributes:
-      rate: images per second of the last timed call; None before.
-      reason: why the run is to stop, or None.
+      rate: images per second of the last timed call; None before the first.
+      reason: the reason why the run has to stop, or None.
     """
 
     def __init__(self, stop: StopRequest, batch_size: int):
@@ -39,22 +38,22 @@ class Pace:
         self._last_read = 0.0
 
     def steps(self, left: int) -> int:
-        """How many steps the next call takes: about a second's worth, at most ``left``."""
+        """The number of steps in the next call: about a second's worth, at most ``left``."""
         if not self._agreed_rate:
             return 1
         wanted = round(self._agreed_rate / self._batch_size * _SECONDS_PER_CALL)
-        # Growing slowly: a call that ended before it was read seems faster than it was.
+        # It grows slowly, as a call that ended before it was read seems faster than it was.
         self._longest *= 4
         return max(1, min(left, self._longest, wanted))
 
     def ask(self) -> Any:
-        """Sends rate and stop request to the other processes, if any, with every call."""
+        """Sends this process's rate and stop request to the others, if there are any."""
         if jax.process_count() > 1:
             return share([self._stop.reason() is not None, self.rate or 0.0])
         return None
 
     def hear(self, answers: Any) -> None:
-        """Decides by the answers of all processes to `ask`, once the call has been read."""
+        """Decides by what all processes sent with `ask`, once the call has been read."""
         if self.reason is not None:
             return
         if answers is None:
@@ -68,7 +67,7 @@ class Pace:
     def time(self, started: float, images: int, compiled: bool) -> None:
         """Times a call that was dispatched at ``started`` and has now been read.
 
-        A call that compiled does not count.
+        A call that compiled its program does not count.
         """
         now = time.monotonic()
         spent, self._last_read = now - max(started, self._last_read), now
@@ -78,7 +77,7 @@ class Pace:
             self._timed_images += images
 
     def clock(self) -> dict[str, float]:
-        """Since the start: "seconds", and "timed_seconds" and "timed_images" of timed calls."""
+        """The "seconds" since the start, and "timed_seconds" and "timed_images" of timed calls."""
         return {
             "seconds": time.monotonic() - self._since,
             "timed_seconds": self._timed_seconds,

@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, elsewhere a line an epoch or a minute."""
+"""The progress display: a bar on a terminal, elsewhere a line an epoch or a minute."""
 
 import contextlib
 import dataclasses
@@ -8,10 +8,10 @@ import time
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a run stands among others, for its progress display.
+    """A run's place among others, for its progress display.
 
     Attributes:
-      label: a name such as "row 2 of 5, RiR"; "" for model and data set.
+      label: the run's name, such as "row 2 of 5, RiR"; "" for its model and data set.
       later: the work that follows this run, as a multiple of the run's own.
     """
 
@@ -20,7 +20,7 @@ class Place:
 
 
 ALONE = Place()
-_SHORTEST = 1.0  # seconds between lines
+_SHORTEST = 1.0  # the least seconds between lines
 
 
 class Progress:
@@ -30,11 +30,11 @@ class Progress:
     left is known from the second on.
 
     Args:
-      description: of the run, such as "rir32 on digits".
-      later: as in `Place`.
-      total: steps of the whole run.
-      initial: steps done before.
-      steps_per_epoch: for counting epochs.
+      description: the run's name, such as "rir32 on digits".
+      later: the work that follows, as in `Place`.
+      total: number of steps of the whole run.
+      initial: number of steps done before.
+      steps_per_epoch: number of steps in an epoch.
       every: seconds between lines without a terminal.
     """
 
@@ -68,7 +68,7 @@ class Progress:
     def update(self, step: int, ended: bool = False, **notes: str) -> None:
         """Shows ``step`` and notes (``loss="0.12"``), which stay until they are replaced.
 
-        ``ended``: whether this is the last update of an epoch.
+        ``ended`` says that this is the last update of an epoch.
         """
         self._notes.update(notes)
         done, self._step = step - self._step, step
@@ -93,7 +93,7 @@ class Progress:
         )
 
     def close(self) -> None:
-        """Leaves the bar as it is, or prints a last line."""
+        """Ends the bar, or prints a last line."""
         if self._bar is not None:
             self._bar.close()
         elif self._step != self._said_step:

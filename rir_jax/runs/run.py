@@ -5,9 +5,9 @@ It trains one network, or several seeds of it at once, which take their steps to
 
 import collections
 import contextlib
-import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -19,7 +19,6 @@ from rir_jax.devices.mesh import replicate
 from rir_jax.errors import InputError, RunError
 from rir_jax.runs.interrupt import StopRequest
 from rir_jax.runs.member import Member
-from rir_jax.runs.metrics import advice
 from rir_jax.runs.pace import Pace
 from rir_jax.runs.progress import ALONE, Place, Progress
 from rir_jax.runs.workdir import Workdir
@@ -29,27 +28,14 @@ from rir_jax.training.setup import Setup
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass
-class _Call:
-    """A dispatched program whose results have not been read."""
-
-    split: str
-    first: int
-    step: int
-    results: Any
-    started: float
-    compiles: bool = False
-    answers: Any = None
-
-
 class Run:
-    """A run from its newest intact checkpoints on; `close` it, or enter it as a context.
+    """A run from its newest intact checkpoints on, to be entered as a context.
 
     Args:
-      setup: of the run; its engine trains as many seeds at once as there are folders.
+      setup: the parts of the run; its engine trains as many seeds at once as there are folders.
       folders: one opened folder per seed; a seed that is ahead waits for the others.
-      stop: says when to stop early.
-      place: where the run stands among others.
+      stop: the request that says when to stop early.
+      place: the run's place among others, for the progress display.
 
     Raises:
       InputError, RunError: as `Member.restore`.
@@ -70,7 +56,8 @@ class Run:
         self._seeds = self._engine.place_seeds(list(folders))
         self._step = min(member.step for member in self._members)
         self._pace = Pace(stop, self._config.train.batch_size)
-        self._calls: collections.deque[_Call] = collections.deque()
+        # For each call in flight, its split and the function that waits for its results.
+        self._reads: collections.deque[tuple[str, Callable[[], None]]] = collections.deque()
         self._called = False
         dataset, mesh = setup.dataset, self._engine.mesh
         self._arrays = device_arrays(dataset, mesh)
@@ -89,11 +76,7 @@ class Run:
         return self
 
     def __exit__(self, *_):
-        self.close()
-
-    def close(self) -> None:
-        """Ends the display and frees the logs' files."""
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:  # closes the rest though a log fails
             for member in self._members:
                 stack.callback(member.close)
             self._progress.close()
@@ -102,7 +85,7 @@ class Run:
         """Trains to the end of the run, unless stopped.
 
         Returns:
-          The summary of each seed, or None if stopped, with checkpoints to go on from.
+          The summary of each seed; None if the run was stopped, at a checkpoint.
 
         Raises:
           RunError: a loss is not finite, a file could not be written, another process is gone.
@@ -116,7 +99,7 @@ class Run:
             member.draw()
         if self._step < total:
             _log.warning(
-                "%s: stopped at step %d of %d; the same command goes on from there",
+                "%s: stopped at step %d of %d; the same command resumes there",
                 self._pace.reason,
                 self._step,
                 total,
@@ -130,20 +113,20 @@ class Run:
         ]
 
     def train_until(self, step: int) -> None:
-        """Trains to ``step``, with evaluations and checkpoints at epochs' ends, unless stopped."""
+        """Trains to ``step``, unless stopped, with evaluations and checkpoints between epochs."""
         while self._step < step and self._pace.reason is None:
             self._train_some(step)
             if self._step % self._per_epoch == 0:
                 self._end_epoch()
 
     def wait(self) -> None:
-        """Waits for the checkpoints. Raises a RunError if one could not be written."""
+        """Waits until the checkpoints are written; a RunError if one could not be."""
         for member in self._members:
             member.wait()
 
     @contextlib.contextmanager
     def _failures(self):
-        """Explains failures that have a known cause, and finishes the writes in progress."""
+        """Names the known causes of failures, and finishes the writes in progress."""
         try:
             yield
         except (InputError, RunError):
@@ -155,7 +138,8 @@ class Run:
             if _is_of_debug_nans(error):
                 raise RunError(
                     f"jax_debug_nans found a number that is nan near step {self._step}; the last "
-                    f"checkpoint is from before. {advice(updates=self._step - 1)}"
+                    "checkpoint is from before. Without jax_debug_nans the same command resumes, "
+                    "and stops at the step whose loss is not finite"
                 ) from error
             reason = " ".join(str(error).split())[:200]
             if jax.process_count() > 1:
@@ -167,7 +151,7 @@ class Run:
 
     @contextlib.contextmanager
     def _memory_for(self, split):
-        """Says which field to lower when a program does not fit the device's memory."""
+        """Names the field to lower when a program does not fit into the device's memory."""
         try:
             yield
         except Exception as error:
@@ -176,8 +160,8 @@ class Run:
             if split == "train":
                 what = "a smaller train.batch_size or network, in a fresh workdir, may fit"
             else:
-                self._read()  # raises if it was the training that did not fit
-                what = "the same command with a smaller eval.batch_size goes on"
+                self._read()  # raises if it was training that did not fit
+                what = "the same command with a smaller eval.batch_size resumes"
             reason = " ".join(str(error).split())[:200]
             raise RunError(
                 f"the device's memory is too small for the {split} split: {reason}; {what}"
@@ -194,62 +178,59 @@ class Run:
             stop = replicate(np.int32(self._step), self._engine.mesh)
             self._state, metrics = self._engine.train(self._state, self._arrays, self._seeds, stop)
         compiles, self._called = not self._called, True
-        self._calls.append(
-            _Call("train", first, self._step, metrics, started, compiles, self._pace.ask())
-        )
+        arguments = first, self._step, metrics, started, compiles, self._pace.ask()
+        self._reads.append(("train", partial(self._read_training, *arguments)))
         self._read(all_but=1)
 
     def _end_epoch(self):
         config, epoch = self._config, self._step // self._per_epoch
         last = self._step == self._setup.total_steps
         if last or epoch % config.eval.every_epochs == 0:
-            started = monotonic()
-            held_out = self._setup.dataset.held_out_name
+            started, held_out = monotonic(), self._setup.dataset.held_out_name
             with self._memory_for(held_out):
-                results = self._engine.evaluate(self._state.result, *self._held_out)
-            self._calls.append(_Call(held_out, self._step, self._step, results, started))
+                sums = self._engine.evaluate(self._state.result, *self._held_out)
+            read = partial(self._read_evaluation, self._step, sums, started)
+            self._reads.append((held_out, read))
         if epoch % config.checkpoint.every_epochs == 0:
             self._checkpoint()
 
     def _read(self, all_but=0):
         """Waits for the oldest results and logs them, leaving ``all_but`` calls in flight."""
-        while len(self._calls) > all_but:
-            call = self._calls.popleft()
-            with self._memory_for(call.split):
-                if call.split == "train":
-                    self._read_training(call)
-                else:
-                    self._read_evaluation(call)
+        while len(self._reads) > all_but:
+            split, read = self._reads.popleft()
+            with self._memory_for(split):
+                read()
 
-    def _read_training(self, call):
-        by_member = [np.asarray(call.results[name]) for name in ("loss", "accuracy")]
-        images = (call.step - call.first) * self._config.train.batch_size
-        self._pace.time(call.started, images, call.compiles)
-        self._pace.hear(call.answers)
-        start = call.first - call.first % self._per_epoch  # the step before the epoch's first
+    def _read_training(self, first, step, metrics, started, compiled, answers):
+        by_member = [np.asarray(metrics[name]) for name in ("loss", "accuracy")]
+        self._pace.time(started, (step - first) * self._config.train.batch_size, compiled)
+        self._pace.hear(answers)
+        start = first - first % self._per_epoch  # the step before the epoch's first
         last, rate = [], self._pace.rate
         for member, losses, accuracies in zip(self._members, *by_member, strict=True):
-            if member.step < call.step:
-                taken = slice(member.step - start, call.step - start)
+            if member.step < step:
+                taken = slice(member.step - start, step - start)
                 with self._named(member):
-                    member.log_training(call.step, losses[taken], accuracies[taken], rate)
+                    member.log_training(step, losses[taken], accuracies[taken], rate)
                 last.append(losses[taken][-1])
         self._progress.update(
-            call.step,
+            step,
             loss=f"{np.mean(last):.3f}",
             **({"images/s": f"{rate * len(self._members):,.0f}"} if rate else {}),
         )
 
-    def _read_evaluation(self, call):
-        sums = zip(*map(np.asarray, call.results), strict=True)
+    def _read_evaluation(self, step, sums, started):
+        by_member = zip(*map(np.asarray, sums), strict=True)
         count = len(self._setup.dataset.held_out)
-        results = [engines.evaluation_result(of_one, count) for of_one in sums]
-        self._pace.time(call.started, 0, call.compiles)
+        results = [engines.evaluation_result(of_one, count) for of_one in by_member]
+        self._pace.time(started, 0, compiled=False)
         for member, result in zip(self._members, results, strict=True):
-            if member.first < call.step:  # others have logged theirs before
-                member.log_evaluation(call.step, result, self._pace.rate)
+            if member.first < step:  # a seed that was ahead has logged this one
+                with self._named(member):
+                    member.log_evaluation(step, result, self._pace.rate)
         accuracy = np.mean([result["accuracy"] for result in results])
-        self._progress.update(call.step, ended=True, **{call.split: f"{100 * accuracy:.2f} %"})
+        held_out = self._setup.dataset.held_out_name
+        self._progress.update(step, ended=True, **{held_out: f"{100 * accuracy:.2f} %"})
 
     def _checkpoint(self):
         """Logs all results, then saves the state."""
@@ -261,7 +242,7 @@ class Run:
 
     @contextlib.contextmanager
     def _named(self, member):
-        """Names the seed in a failure, if there are several."""
+        """Adds the seed to an error, if there are several."""
         try:
             yield
         except RunError as error:
@@ -273,8 +254,8 @@ class Run:
 def _is_of_debug_nans(error):
     """Whether an error comes from a nan that ``jax_debug_nans`` found.
 
-    JAX then runs the program again, one operation at a time, to find the place. If that fails
-    for another reason, the first error is the context of the second.
+    JAX runs such a program again, one operation at a time, to find the place. If that fails for
+    another reason, the first error is the context of the second.
     """
     while error is not None and "FloatingPointError" not in type(error).__name__:
         error = error.__context__

@@ -23,13 +23,13 @@ def train_seeds(
     same compiled programs. Finished ones are not trained again.
 
     Args:
-      setup: of all seeds.
-      folder: of all seeds, opened. Each seed has a folder in it.
-      stop: ends the seeds in training, and the rest.
-      place: where these runs stand among others.
+      setup: the parts of the runs, which all seeds share.
+      folder: the opened folder of all seeds; each seed gets a folder in it.
+      stop: the request that ends the seeds in training, and the rest.
+      place: the place of these runs among others.
 
     Returns:
-      The summary of all seeds, with means, and sample deviations as ``..._std``; None if stopped.
+      One summary of all seeds: means, and sample deviations as ``..._std``. None if stopped.
 
     Raises:
       InputError, RunError: as `Run`.
@@ -41,19 +41,19 @@ def train_seeds(
     summaries = train_each(setup, folder, seeds, stop, place)
     if summaries is None:
         return None
-    everything = summarize(summaries)
+    summary = summarize(summaries)
     if is_main_process():
-        folder.write_json("summary.json", everything)
-    return everything
+        folder.write_json("summary.json", summary)
+    return summary
 
 
 def train_each(
     setup: Setup, folder: Workdir, seeds: Sequence[int], stop: StopRequest, place: Place
 ) -> list[dict[str, Any]] | None:
-    """As `train_seeds`, for any seeds; writes nothing but their folders.
+    """Trains any seeds, as `train_seeds` does; writes nothing but their folders.
 
     Returns:
-      The summary of each, or None if stopped.
+      The summary of each seed, or None if stopped.
     """
     folders = {seed: Workdir(folder / f"seed_{seed}") for seed in seeds}
     for seed, subfolder in folders.items():
@@ -65,7 +65,12 @@ def train_each(
         lot = left[start : start + at_once]
         lots_after = -(-(len(left) - start - len(lot)) // at_once)
         here = Place(_with_seeds(place.label, lot), place.later + lots_after)
-        results = _train_lot(setup, {seed: folders[seed] for seed in lot}, stop, here)
+        with contextlib.ExitStack() as stack:
+            for seed in lot:
+                stack.enter_context(folders[seed].open(configs.of_seed(setup.config, seed)))
+            own = {seed: folders[seed] for seed in lot}
+            run = stack.enter_context(Run(setup.for_seeds(len(lot)), own, stop, here))
+            results = run.finish()
         if results is None:
             return None
         summaries |= zip(lot, results, strict=True)
@@ -78,19 +83,10 @@ def _with_seeds(label, seeds):
     return f"{label}, {numbers}" if label else numbers
 
 
-def _train_lot(setup, folders, stop, place):
-    """Trains seeds at once; returns their summaries, or None if stopped."""
-    with contextlib.ExitStack() as stack:
-        for seed, folder in folders.items():
-            stack.enter_context(folder.open(configs.of_seed(setup.config, seed)))
-        run = stack.enter_context(Run(setup.for_seeds(len(folders)), folders, stop, place))
-        return run.finish()
-
-
 def summarize(summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means and sample deviations of the figures over seeds; the rest as in the first."""
+    """The means and sample deviations of the figures over seeds; the rest is the first seed's."""
     first = summaries[0]
-    result = {**first, "seed": first["seed"], "num_seeds": len(summaries)}
+    result = {**first, "num_seeds": len(summaries)}
     for name, value in first.items():
         if name.endswith(("_accuracy", "_loss", "seconds", "images_per_second")) and value:
             values = [summary[name] for summary in summaries]

@@ -22,19 +22,19 @@ except ImportError:  # no POSIX: runs on one folder are not kept apart
     fcntl = None  # type: ignore[assignment]
 
 _log = logging.getLogger(__name__)
-_HELD = (errno.EWOULDBLOCK, errno.EACCES)  # errors of POSIX for a lock that another process holds
+_HELD = (errno.EWOULDBLOCK, errno.EACCES)  # POSIX's errors for a lock that another process holds
 
 
 class Workdir:
-    """Paths and small files of one run, on a disk or in a bucket (``gs://``).
+    """The folder of one run and its small files, on a disk or in a bucket (``gs://``).
 
     Attributes:
-      path: the folder.
+      path: the folder's path.
 
     Raises:
-      InputError: the path is empty or in a bucket that cannot be reached. Methods that read: a
-        file is damaged.
-      RunError: methods that write: a file could not be written.
+      InputError: the path is empty or in a bucket that cannot be reached; from methods that read,
+        a file is damaged.
+      RunError: from methods that write, a file could not be written.
     """
 
     def __init__(self, path: epath.PathLike):
@@ -44,7 +44,7 @@ class Workdir:
             self.path = files.path(path)
             files.check_bucket(self.path)
             self.path.exists()
-        except Exception as error:  # too long, no package for gs://, no access, ...
+        except Exception as error:  # too long a path, no package for gs://, no access, ...
             raise InputError(f"workdir {path} cannot be used: {error}") from None
         self._lease: Lease | None = None
         if str(self.path).startswith("~"):
@@ -54,16 +54,16 @@ class Workdir:
         return self.path / name
 
     def summary(self) -> dict[str, Any] | None:
-        """The content of summary.json, or None while the run is not finished."""
+        """The content of summary.json; None while the run is not finished."""
         return _read_json(self / "summary.json")
 
     def finished(self, config: ml_collections.ConfigDict) -> bool:
-        """Whether the run has reached a config's epochs, which may be more than it began with."""
+        """Whether the run has reached the config's epochs, which may be more than at its start."""
         summary = self.summary()
         return summary is not None and summary.get("epochs") == config.train.epochs
 
     def config(self) -> ml_collections.ConfigDict | None:
-        """The config that the run was started with, or None in a fresh folder."""
+        """The config that the run was started with; None in a fresh folder."""
         values = _read_json(self / "config.json")
         try:
             return None if values is None else configs.from_flat(values)
@@ -81,7 +81,7 @@ class Workdir:
         """Checks that the folder is fresh or holds a run of this config. Writes nothing.
 
         Raises:
-          InputError: it is a file, or of another config; names the fields that differ.
+          InputError: it is a file, or holds a run of another config; names the differing fields.
         """
         if not files.is_remote(self.path) and self.path.exists() and not self.path.is_dir():
             raise InputError(f"workdir {self.path} is a file; allowed: a folder, or a new one")
@@ -94,11 +94,11 @@ class Workdir:
     def open(self, config: ml_collections.ConfigDict):
         """Makes the folder and keeps other runs out of it while it is entered.
 
-        Process 0 takes the lock; the others get its result or its error. On a disk it holds on one
-        machine (and on NFS) and is freed even by ``kill -9``; in a bucket it is a `Lease`.
+        Process 0 takes the lock; the others get its result or its error. A lock on a disk holds
+        on one machine (and on NFS), and even ``kill -9`` frees it; in a bucket it is a `Lease`.
 
         Raises:
-          InputError: the folder is in use, is of another config, or cannot be written to.
+          InputError: the folder is in use, holds a run of another config, or cannot be written to.
         """
         failure = None
         with contextlib.ExitStack() as stack:
@@ -115,7 +115,7 @@ class Workdir:
             yield
 
     def _agree(self, config, failure):
-        """Raises in every process if opening failed in one, or if they are not of one run."""
+        """Raises in every process if opening failed in one, or if they do not have one run."""
         opened = processes.agree_all(failure is None)
         if failure is not None:
             raise failure
@@ -159,7 +159,7 @@ class Workdir:
             )
 
     def check_held(self) -> None:
-        """Raises a RunError if another run has taken the folder over, as it can in a bucket."""
+        """Raises a RunError if another run has taken the folder over, as may happen in a bucket."""
         if self._lease is not None:
             with write_errors(self / ".lease"):
                 self._lease.check()
@@ -187,17 +187,17 @@ class Workdir:
 
 
 def check_same(values: dict[str, Any], earlier: dict[str, Any], where: str) -> None:
-    """Checks that a run may continue from what another config made.
+    """Checks that a run may continue what an earlier config has begun.
 
     More epochs are allowed where the learning rate of a step does not depend on their number.
 
     Args:
-      values: the run's config, flat.
-      earlier: the other config, flat; fields that it lacks do not count.
-      where: the place of the other config, for the message.
+      values: the run's flat config.
+      earlier: the flat config of what was begun; fields that it lacks do not count.
+      where: the place of the earlier config, for the message.
 
     Raises:
-      InputError: naming the fields that differ and change what is computed.
+      InputError: fields that change the result differ; the message names them.
     """
     longer = values["train.epochs"] > earlier.get("train.epochs", math.inf)
     inert = {*config_fields.INERT_FIELDS}
@@ -216,8 +216,8 @@ def check_same(values: dict[str, Any], earlier: dict[str, Any], where: str) -> N
                 "--config.init.weights=WORKDIR starts from this run's weights)"
             )
         raise InputError(
-            f"{where} is of a run of another config ({'; '.join(differing)}); allowed: the same "
-            f"config, or another workdir{hint}"
+            f"{where} belongs to a run of another config ({'; '.join(differing)}); allowed: the "
+            f"same config, or another workdir{hint}"
         )
 
 
@@ -247,5 +247,5 @@ def _read_json(path):
     except ValueError:
         raise InputError(
             f"{path} is damaged: no JSON object; remove it and run the same command again, which "
-            "goes on from the checkpoints"
+            "resumes from the checkpoints"
         ) from None

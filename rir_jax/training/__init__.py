@@ -1,1 +1,1 @@
-"""From a config to a trained network: objective, step, engine, checkpoints, loop."""
+"""The numerics of training, which write nothing: objective, step, engine, setup."""

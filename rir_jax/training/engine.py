@@ -1,9 +1,9 @@
 """The compiled programs of a run: make a state, train many steps, evaluate a split.
 
 A training call is one XLA program that loops over steps on the device: draw the batch, augment
-it, step, keep the metrics. How many steps it takes is an argument, so one compiled program
-serves them all, and how a run is cut into calls changes no bit of its result. The host waits only
-for the metrics, and for those a call late.
+it, step, keep the metrics. The number of its steps is an argument, so one compiled program
+serves all calls, and the way a run is cut into calls changes no bit of its result. The host waits
+only for the metrics, and reads those one call late.
 
 Several seeds at once are the same program on several groups of devices (`Engine.num_seeds`).
 """
@@ -43,14 +43,14 @@ class Engine:
 
     Attributes:
       model: the network.
-      optimizer: of its parameters.
-      batches: how the training split is cut and augmented; its mesh is the run's.
-      num_seeds: networks that are trained at once, one or more. Each array of their states and
+      optimizer: the optimizer of the network's parameters.
+      batches: the batches of the training split, drawn and augmented over the run's mesh.
+      num_seeds: number of networks that are trained at once. Each array of their states and
         metrics is stacked over seeds along a first axis, which the mesh's axis "seed" splits. A
         group of devices computes for its one seed what it would compute for it alone, bit for bit;
         seeds that share a group go through batched kernels, which sum in another order.
-      label_smoothing: of the training loss.
-      average_decay: of the average of the variables over steps that is evaluated; 0 for none.
+      label_smoothing: the label smoothing of the training loss.
+      average_decay: the decay of the variables' moving average, evaluated in their place; 0: none.
       frozen: parts of the network that are not trained.
     """
 
@@ -67,7 +67,7 @@ class Engine:
         return self.batches.mesh
 
     def init(self, seed: int) -> TrainState:
-        """A fresh state of one seed, on every device of the mesh."""
+        """The fresh state of a seed, on every device of the mesh."""
         return self._init(np.uint32(seed))
 
     @cached_property
@@ -87,7 +87,7 @@ class Engine:
         )
 
     def abstract_state(self) -> TrainState:
-        """Shapes, types and shardings of a state of one seed, without making one."""
+        """The shapes, types and shardings of the state of one seed. Makes no state."""
         return abstract_train_state(
             self.model,
             self.optimizer,
@@ -103,7 +103,7 @@ class Engine:
 
     @cached_property
     def stack(self):
-        """``(*states) -> state``: ``num_seeds`` states of one seed each to the state of `train`."""
+        """``(*states) -> state``: stacks the states of ``num_seeds`` seeds for `train`."""
 
         def stack(*states):
             return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
@@ -120,7 +120,7 @@ class Engine:
         return jax.jit(unstack, out_shardings=replicated(self.mesh))
 
     def _of_each_seed(self, program):
-        """``program(own, shared)`` of one seed as a program for all, with ``own`` stacked."""
+        """Makes ``program(own, shared)`` of one seed a program of all, with ``own`` stacked."""
 
         def of_group(own, shared):
             if jax.tree.leaves(own)[0].shape[0] > 1:
@@ -139,12 +139,12 @@ class Engine:
         )
 
     def place_seeds(self, seeds: Sequence[int]) -> jax.Array:
-        """The seeds as `train` takes them, uint32 ``[num_seeds]``, each with its devices."""
+        """The seeds in the form of `train`'s argument, uint32 ``[num_seeds]`` on its devices."""
         array = np.array(seeds, np.uint32)
         return jax.make_array_from_callback(array.shape, self._by_seed, lambda index: array[index])
 
     def step(self, state: TrainState, arrays, permutation, seed) -> tuple[TrainState, Any]:
-        """The body of the loop: one batch drawn and one step taken. Traceable."""
+        """The body of the loop: draws one batch and takes one step. Traceable."""
         images, labels = self.batches.batch(arrays, permutation, seed, state.step)
         return train_step(
             self.model,
@@ -175,9 +175,9 @@ class Engine:
     def train(self):
         """``(state, arrays, seeds, stop) -> (state, metrics)``, compiled; it donates the state.
 
-        Trains until step ``stop``, no further than the epoch's end; seeds that are at ``stop`` or
-        beyond it stay where they are. ``seeds`` is uint32 ``[num_seeds]``; "loss" and "accuracy"
-        are float32 ``[num_seeds, steps_per_epoch]``, filled in at the positions of the steps taken.
+        Trains to step ``stop``, at most the epoch's end; seeds that are at ``stop`` or further stay
+        where they are. `place_seeds` returns ``seeds``. The metrics "loss" and "accuracy" are
+        float32 ``[num_seeds, steps_per_epoch]``, filled in at the positions of the steps taken.
         """
         whole, by_seed = replicated(self.mesh), self._by_seed
 
@@ -193,10 +193,10 @@ class Engine:
 
     @cached_property
     def evaluate(self):
-        """``(variables, images, labels, mean, std) -> (loss sums, numbers correct)``.
+        """``(variables, images, labels, mean, std) -> (loss sums, numbers correct)``, compiled.
 
-        ``variables`` are stacked over seeds; the rest is what `evaluation_arrays` gives. Both
-        results are ``[num_seeds, batches]``.
+        ``variables`` are stacked over seeds; `evaluation_arrays` returns the rest. Both results
+        are ``[num_seeds, batches]``.
         """
         whole = replicated(self.mesh)
         split = NamedSharding(self.mesh, PartitionSpec(None, "data"))
@@ -221,9 +221,9 @@ class Engine:
 
 
 def answers(model: nn.Module, variables: Any, images, labels, mean, std):
-    """``(losses, correct, logits)`` of each image of a batch. Traceable.
+    """The loss, the correctness and the logits of each image of a batch. Traceable.
 
-    Where the label is -1, which fills up a last batch, the loss is 0 and nothing is correct.
+    Labels of -1 fill up a last batch: their loss is 0, and none of them is correct.
     """
     logits: Any = model.apply(variables, augment.normalize(images, mean, std))
     counts = labels >= 0
@@ -233,10 +233,11 @@ def answers(model: nn.Module, variables: Any, images, labels, mean, std):
 
 
 def evaluation_arrays(split: Split, batch_size: int, mean, std, mesh) -> tuple[jax.Array, ...]:
-    """A split on the devices in whole batches, the last one filled up with labels of -1.
+    """Puts a split on the devices in whole batches, the last one filled up with labels of -1.
 
-    Images uint8 ``[batches, batch_size, H, W, C]``, labels int32 ``[batches, batch_size]``, each
-    batch over the mesh's "data" axis; ``mean`` and ``std`` follow, float32 ``[C]``.
+    Returns:
+      Images uint8 ``[batches, batch_size, H, W, C]`` and labels int32 ``[batches, batch_size]``,
+      each batch split over the mesh's "data" axis; ``mean`` and ``std``, float32 ``[C]``.
     """
     size = min(batch_size, len(split))
     size += -size % mesh.shape["data"]
@@ -254,6 +255,6 @@ def evaluation_arrays(split: Split, batch_size: int, mean, std, mesh) -> tuple[j
 
 
 def evaluation_result(sums: tuple[jax.Array, jax.Array], count: int) -> dict[str, float]:
-    """Mean "loss" and "accuracy" (0 to 1) over ``count`` examples, from what `evaluate` gives."""
+    """The mean "loss" and "accuracy" (0 to 1) of ``count`` examples, from the sums over them."""
     losses, correct = (np.asarray(array, np.float64) for array in sums)
     return {"loss": float(losses.sum() / count), "accuracy": float(correct.sum() / count)}

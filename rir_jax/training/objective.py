@@ -17,16 +17,16 @@ import optax
 from rir_jax.models.network import part_of
 
 KERNELS = ("kernel", "projection")
-"""Names of the penalized parameters: not biases, not batch norm."""
+"""Names of the penalized parameters; biases and batch norms are not penalized."""
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) -> jax.Array:
-    """The loss of each example, ``[N]``, from logits ``[N, classes]`` and labels.
+    """The cross-entropy of each example, ``[N]``.
 
     Args:
-      logits: ``[N, classes]``.
-      labels: int ``[N]``, or probabilities ``[N, classes]``.
-      smoothing: part of the probability that is spread over all classes.
+      logits: the network's outputs, ``[N, classes]``.
+      labels: the true classes, int ``[N]``, or probabilities ``[N, classes]``.
+      smoothing: the label smoothing, the part of the probability spread over all classes.
 
     Examples:
       >>> logits = jnp.array([[2.0, 0.0]])
@@ -41,7 +41,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float = 0.0) 
 
 
 def penalized(params: Any) -> Any:
-    """A tree of booleans: which parameters the L2 penalty is on."""
+    """A tree of booleans: whether the L2 penalty applies to each parameter."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in KERNELS, params)
 
 
@@ -61,7 +61,7 @@ def l2_penalty(params: Any, weight_decay: float) -> jax.Array:
 def learning_rate_schedule(
     learning_rate: float, milestones: Sequence[int], factor: float, steps_per_epoch: int
 ) -> Callable[[jax.Array], jax.Array]:
-    """The rate of a step: multiplied by ``factor`` once each epoch of ``milestones`` is over.
+    """The learning rate by steps taken: ``factor`` multiplies it after each milestone's epoch.
 
     Examples:
       >>> schedule = learning_rate_schedule(0.1, (42, 62), 0.1, steps_per_epoch=100)
@@ -81,7 +81,7 @@ def learning_rate_schedule(
 def cosine_schedule(
     learning_rate: float, total_steps: int, warmup_steps: int = 0
 ) -> Callable[[jax.Array], jax.Array]:
-    """The rate of a step: up in a line for the first steps, then down along a cosine to 0.
+    """The learning rate by steps taken: it rises in a line, then falls along a cosine to 0.
 
     Examples:
       >>> schedule = cosine_schedule(0.1, total_steps=100, warmup_steps=20)
@@ -99,7 +99,7 @@ def cosine_schedule(
 
 
 def _library(step):
-    """NumPy for a step on the host, whose rate is then computed there, without the devices."""
+    """NumPy for a step on the host, so that its rate is computed there, without the devices."""
     return jnp if isinstance(step, jax.Array) else np
 
 
@@ -114,12 +114,12 @@ def sgd(
     """SGD with momentum on cross-entropy plus the L2 penalty (paper, section 4).
 
     Args:
-      schedule: step to learning rate.
-      momentum: of the gradients.
-      weight_decay: of the penalty.
-      shortcuts: ablation only: returns the identity added to each parameter, so that it is decayed
-        too (see `rir_jax.models.network.shortcuts`).
-      nesterov: whether the momentum looks ahead.
+      schedule: the learning rate, as a function of the number of steps taken.
+      momentum: the part of the last update's direction that is kept.
+      weight_decay: the factor of the L2 penalty.
+      shortcuts: for an ablation only: the function `rir_jax.models.network.shortcuts`, which
+        returns the identity that is added to each parameter; it is then decayed, too.
+      nesterov: whether to use Nesterov's momentum.
       frozen: parts of the network ("stem", "stage1", ...) that are neither trained nor decayed.
     """
     penalty = optax.add_decayed_weights(weight_decay, mask=penalized)

@@ -1,6 +1,7 @@
-"""From a config to the parts of a run: data, network, optimizer, programs. Writes nothing."""
+"""The parts of a run, built from its config: data, network, optimizer, programs."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -31,11 +32,11 @@ class Setup:
     """The parts of a run.
 
     Attributes:
-      config: validated.
-      dataset: in the host's memory.
+      config: the validated config.
+      dataset: the data set, in the host's memory.
       engine: the compiled programs, over the run's mesh.
-      schedule: step to learning rate.
-      on_record: called with each record of the metrics.
+      schedule: the learning rate, as a function of the number of steps taken.
+      on_record: a function that is called with each record of the metrics.
       start: trained weights and statistics to start from, by name ("params/stem_conv/kernel", ...);
         entries that are not among them start anew.
     """
@@ -48,7 +49,7 @@ class Setup:
     start: Mapping[str, np.ndarray] | None = None
 
     def for_seeds(self, count: int) -> "Setup":
-        """The same with an engine that trains ``count`` seeds at once."""
+        """This setup, with an engine that trains ``count`` seeds at once."""
         if count == self.engine.num_seeds:
             return self
         mesh = create_mesh(self.config.train.batch_size, self.config.mesh.data, num_seeds=count)
@@ -57,10 +58,10 @@ class Setup:
         return dataclasses.replace(self, engine=engine)
 
     def first_state(self, seed: int) -> TrainState:
-        """The state of a seed that training begins with, on every device of the mesh.
+        """The state that a seed begins its training with, on every device of the mesh.
 
         Raises:
-          InputError: the config names trained weights, and they could not be read.
+          InputError: the config names trained weights that cannot be read or are not finite.
         """
         state, init = self.engine.init(seed), self.config.init
         if self.start is None:
@@ -71,6 +72,12 @@ class Setup:
                     "another workdir"
                 )
             return state
+        for name, array in self.start.items():
+            if not np.isfinite(array).all():
+                raise InputError(
+                    f"init.weights is {init.weights!r}, in which {name} is not finite; allowed: "
+                    "weights of finite numbers"
+                )
         fresh = flatten_dict(state.variables, sep="/")
         taken = {name: array.astype(fresh[name].dtype) for name, array in self.start.items()}
         started = unflatten_dict(fresh | replicate(taken, self.engine.mesh), sep="/")
@@ -82,7 +89,7 @@ class Setup:
 
 
 def compute_dtype(config: ml_collections.ConfigDict):
-    """The config's compute dtype; unset, float32 on CPU and bfloat16 elsewhere."""
+    """The config's compute dtype; if it is unset, float32 on CPU and bfloat16 elsewhere."""
     unset = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     return jnp.dtype(config.compute_dtype or unset)
 
@@ -94,7 +101,7 @@ def build_model(config: ml_collections.ConfigDict, num_classes: int) -> Network:
 
 
 def build_optimizer(config: ml_collections.ConfigDict, model: Network, steps_per_epoch: int):
-    """The optimizer that a config describes for its network, and its schedule."""
+    """The optimizer that a config describes for its network, and the schedule of its rate."""
     if config.schedule.kind == "cosine":
         schedule = objective.cosine_schedule(
             config.optimizer.learning_rate,
@@ -127,7 +134,7 @@ def build_engine(
     mesh,
     num_seeds: int = 1,
 ) -> tuple[Engine, Any]:
-    """The programs of a run, from the config and the data's shapes; and the schedule."""
+    """The programs of a run, from its config and its data's shapes, and the schedule."""
     batches = Batches(
         size=config.train.batch_size,
         num_images=num_images,
@@ -154,11 +161,11 @@ def build(config: ml_collections.ConfigDict, dataset: Dataset | None = None) -> 
     """Loads the data and makes the network and its programs.
 
     Args:
-      config: validated.
-      dataset: the whole data set, if the config is of arrays.
+      config: the validated config.
+      dataset: the whole data set, if the run trains on arrays.
 
     Raises:
-      InputError: a field that does not fit the data or the devices, or a package is missing.
+      InputError: a field does not fit the data or the devices, or a package is missing.
     """
     extras.require("training", "tensorboardX", "tqdm")
     batch_size, data = config.train.batch_size, config.mesh.data
@@ -178,8 +185,8 @@ def check_fits(config: ml_collections.ConfigDict, num_images: int, image_shape) 
     """Checks the fields whose bounds depend on the data.
 
     Raises:
-      InputError: a batch larger than the training set, a crop padding larger than an image, more
-        steps than can be counted.
+      InputError: the batch is larger than the training set, the crop padding is larger than an
+        image, or there are more steps than can be counted.
     """
     if config.train.batch_size > num_images:
         names = ("num_train", "validation_fraction")
@@ -198,13 +205,13 @@ def check_fits(config: ml_collections.ConfigDict, num_images: int, image_shape) 
     steps = config.train.epochs * (num_images // config.train.batch_size)
     if steps >= 2**31:
         raise InputError(
-            f"train.epochs is {config.train.epochs}, which makes {steps} steps; allowed: epochs of "
-            f"less than {2**31} steps in all"
+            f"train.epochs is {config.train.epochs}, which makes {steps} steps; allowed: fewer "
+            f"than {2**31} steps in all"
         )
 
 
 def memory_of(device: jax.Device) -> int:
-    """Bytes that programs can use on a device; for a CPU, the machine's memory."""
+    """The bytes that programs can use on a device; for a CPU, the machine's memory."""
     stats = device.memory_stats() or {}
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return stats.get("bytes_limit", physical)
@@ -213,30 +220,26 @@ def memory_of(device: jax.Device) -> int:
 def check_memory(config: ml_collections.ConfigDict, image_shape, num_devices, memory: int) -> None:
     """Refuses a run that cannot fit into memory, before the process is killed for it.
 
-    It counts what must be in memory at once: weights, momentum, gradients and average, and for the
-    backward pass the output of every layer. A run that passes may still be too large.
+    It counts arrays that must be in memory at once: weights, momentum, gradients and average, and
+    the output of every layer, for the backward pass. A run that passes may still be too large.
 
     Args:
-      config: validated.
-      image_shape: ``(H, W, C)``.
-      num_devices: that share a batch.
-      memory: bytes of one, for one seed.
+      config: the validated config.
+      image_shape: the shape of an image, ``(H, W, C)``.
+      num_devices: number of devices that share a batch.
+      memory: bytes of memory that one device has for one seed.
 
     Raises:
-      InputError: naming the field that needs most.
+      InputError: it does not fit; the message names the field that needs most memory.
     """
     model = build_model(config, num_classes=1)
     height, width, channels = image_shape
-    weights = 9 * channels * model.stem_width
-    outputs = height * width * model.stem_width
-    before = model.stem_width
+    widths, outputs = [channels, model.stem_width], height * width * model.stem_width
     for stage, (wide, blocks) in enumerate(zip(model.widths, model.blocks, strict=True)):
         layers = blocks * model.layers_per_block
-        weights += 9 * (before * wide + (layers - 1) * wide * wide)
-        if stage:
-            height, width = -(-height // 2), -(-width // 2)
-        outputs += layers * height * width * wide
-        before = wide
+        widths += [wide] * layers
+        outputs += layers * wide * -(-height // 2**stage) * -(-width // 2**stage)
+    weights = 9 * sum(one * next_one for one, next_one in itertools.pairwise(widths))
     copies = 4 if config.train.average_decay else 3
     for_weights = copies * weights * jnp.dtype(model.param_dtype).itemsize
     batch = -(-config.train.batch_size // num_devices)
@@ -247,5 +250,5 @@ def check_memory(config: ml_collections.ConfigDict, image_shape, num_devices, me
         raise InputError(
             f"{field} is {value}, with which training takes at least "
             f"{(for_weights + for_batch) / 2**30:,.1f} GiB on a device of {memory / 2**30:,.1f}; "
-            "allowed: what fits"
+            "allowed: a value that fits"
         )

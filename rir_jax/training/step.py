@@ -1,4 +1,4 @@
-"""One training step and the state that it carries: pure functions, to call from anywhere."""
+"""One training step and the state that it changes: pure functions, to call from anywhere."""
 
 from collections.abc import Collection
 from functools import partial
@@ -15,14 +15,14 @@ from rir_jax.training.objective import cross_entropy
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """The state of a run, besides its config and its data.
+    """The state of a run, without its config and its data.
 
     Attributes:
-      step: int32, steps taken; with the seed it fixes the next batch.
+      step: number of steps taken, int32; with the seed it determines the next batch.
       params: the network's parameters.
-      batch_stats: running statistics of its batch norms.
+      batch_stats: the running statistics of the network's batch norms.
       opt_state: the optimizer's state.
-      average: moving average of the variables over steps, if one is kept.
+      average: the moving average of the variables over steps; None if none is kept.
     """
 
     step: jax.Array
@@ -38,7 +38,7 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def result(self) -> dict[str, Any]:
-        """The variables to evaluate and use: their average, if one is kept."""
+        """The variables to evaluate and use: their moving average, if one is kept."""
         return self.variables if self.average is None else self.average
 
 
@@ -52,12 +52,12 @@ def create_train_state(
     """A fresh state. Traceable.
 
     Args:
-      model: a network of this package, or a linen module like it: with "batch_stats", called as
-        ``model(images, train=)``.
-      optimizer: of its parameters.
-      seed: a whole number, or an array of one.
-      image_shape: ``(H, W, C)``.
-      averaged: whether an average of the variables over steps is kept.
+      model: a network of this package, or a linen module like it that has "batch_stats" and is
+        called as ``model(images, train=)``.
+      optimizer: the optimizer of the parameters.
+      seed: the random seed, a whole number or an array of one.
+      image_shape: the shape of an image, ``(H, W, C)``.
+      averaged: whether a moving average of the variables over steps is kept.
 
     Examples:
       >>> import rir_jax
@@ -77,7 +77,7 @@ def create_train_state(
 def abstract_train_state(
     model, optimizer, image_shape, sharding, averaged: bool = False
 ) -> TrainState:
-    """Shapes and types of a state under one sharding, without making one."""
+    """The shapes and types of a state under one sharding. Makes no state."""
     create = partial(create_train_state, model, optimizer, 0, image_shape, averaged)
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), jax.eval_shape(create)
@@ -97,19 +97,20 @@ def train_step(
     """One step of SGD on one batch.
 
     Args:
-      model: from images to logits, with batch statistics.
-      optimizer: its updates are added to the parameters.
-      state: before the step.
-      images: ``[N, H, W, C]``, normalized.
-      labels: int ``[N]``, or probabilities ``[N, classes]``.
-      label_smoothing: of the loss; see `rir_jax.training.objective.cross_entropy`.
-      average_decay: of a moving average over steps, where the state has one.
-      frozen: parts of a network of this package whose batch norms are in inference. (That their
-        parameters stay is the optimizer's part, see `rir_jax.training.objective.sgd`.)
+      model: the network, from images to logits, with "batch_stats".
+      optimizer: the optimizer, whose updates are added to the parameters.
+      state: the state before the step.
+      images: the normalized images of the batch, ``[N, H, W, C]``.
+      labels: their classes, int ``[N]``, or probabilities ``[N, classes]``.
+      label_smoothing: the label smoothing of the training loss; see
+        `rir_jax.training.objective.cross_entropy`.
+      average_decay: the decay of the moving average, if the state has one.
+      frozen: parts of a network of this package whose batch norms use their running statistics.
+        (The optimizer keeps their parameters as they are: see `rir_jax.training.objective.sgd`.)
 
     Returns:
-      The state after the step, and of the batch, before the update: "loss" (mean cross-entropy)
-      and "accuracy" (from 0 to 1), scalars.
+      The state after the step, and the batch's "loss" (mean cross-entropy) and "accuracy" (0 to 1)
+      before the update, scalars.
     """
 
     def loss_of(params):
@@ -131,17 +132,17 @@ def train_step(
 
 
 def is_correct(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Whether the largest of the logits ``[N, classes]`` is that of the label, bool ``[N]``."""
+    """Whether each label has the largest of the logits ``[N, classes]``, bool ``[N]``."""
     if labels.ndim > 1:
         labels = jax.lax.argmax(labels, labels.ndim - 1, jnp.int32)
     return jax.lax.argmax(logits, logits.ndim - 1, jnp.int32) == labels
 
 
 def moving_average(average: Any, variables: Any, step: jax.Array, decay: float) -> Any:
-    """The average after a step: ``decay`` of the old one, the rest of the variables.
+    """The moving average after a step: ``decay * average + (1 - decay) * variables``.
 
-    In the first steps the old one weighs less, ``(1 + step) / (10 + step)``, so that the network's
-    random start is soon forgotten.
+    In the first steps the old average weighs less, ``(1 + step) / (10 + step)``, so that the
+    network's random start is soon forgotten.
     """
     step = step.astype(jnp.float32)
     kept = jnp.minimum(decay, (1 + step) / (10 + step))

@@ -192,7 +192,7 @@ def test_the_ablation_figure_by_the_command_line(tmp_path, command):
         assert code == 0
         return out
 
-    assert "Stopped before the end; the same command goes on" in start("0.001s")
+    assert "Stopped before the end; the same command resumes" in start("0.001s")
     assert not list(tmp_path.glob("*/seed_*/summary.json"))
     text = start("1h")
     assert "# ablation, with other fields" in text
