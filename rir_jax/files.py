@@ -16,6 +16,7 @@ All functions raise an OSError if the disk or the store fails.
 """
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
@@ -116,8 +117,13 @@ def store_errors(path: epath.PathLike) -> Iterator[None]:
     """Turns any error of gcsfs about a path in a bucket into an OSError of one line."""
     try:
         yield
+    except FileNotFoundError:  # of gcsfs: with nothing but the address of its request
+        if not is_remote(path):
+            raise
+        absent = os.strerror(errno.ENOENT)
+        raise FileNotFoundError(errno.ENOENT, absent, os.fspath(path)) from None
     except Exception as error:
-        if not is_remote(path) or isinstance(error, FileNotFoundError | FileExistsError):
+        if not is_remote(path) or isinstance(error, FileExistsError):
             raise
         text = " ".join(str(error).split())[:300] or type(error).__name__
         if isinstance(error, OSError) and error.strerror:

@@ -89,8 +89,9 @@ def labelled_files(folder: epath.PathLike) -> dict[str | None, dict[str, list[st
 def _folders(root):
     """The folders in a folder, by name."""
     try:
-        children = sorted(root.iterdir())
-        folders = [child for child in children if child.is_dir()]
+        with files.store_errors(root):
+            children = sorted(root.iterdir())
+            folders = [child for child in children if child.is_dir()]
     except OSError as error:
         raise InputError(f"{root} cannot be read: {error.strerror or error}") from None
     return {child.name: child for child in folders if not child.name.startswith(".")}

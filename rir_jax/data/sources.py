@@ -288,7 +288,7 @@ def check_can_build(name: str, data_dir: str | None) -> None:
     if data_dir is not None and files.is_remote(data_dir):
         raise InputError(
             f"data_dir is {data_dir}, and {name!r} is not there; allowed: a folder on a disk "
-            "(gcloud storage cp --recursive copies it to a bucket)"
+            "(gcloud storage rsync --recursive copies it to a bucket)"
         )
     extras.require(f"preparing {name!r}", "array_record", "importlib_resources")
 

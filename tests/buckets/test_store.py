@@ -11,6 +11,7 @@ import pytest
 import rir_jax
 from rir_jax import files
 from rir_jax.data import cache, sources
+from rir_jax.data.folders import labelled_files
 from rir_jax.errors import InputError, RunError
 from rir_jax.runs.metrics import MetricsLog, read_metrics
 from rir_jax.runs.workdir import Workdir
@@ -49,6 +50,15 @@ def test_a_folder_that_is_moved_gets_its_mark_last(store, monkeypatch):
     monkeypatch.setattr(files.store(), "cp_file", lambda a, b: copied.append(b))
     files.move_folder(parent / "1", parent / "2")
     assert copied[-1].endswith(files.MARK)
+
+
+def test_what_is_absent_is_told_as_on_a_disk(store, tmp_path):
+    for path in (files.path("gs://runs/absent/file"), tmp_path / "file"):
+        with pytest.raises(FileNotFoundError) as caught:
+            files.read(path)
+        assert str(caught.value) == f"[Errno 2] No such file or directory: '{path}'"
+        with pytest.raises(InputError, match=r"file cannot be read: No such file or directory$"):
+            labelled_files(path)
 
 
 def test_what_others_write_is_seen_at_once(store):

@@ -161,7 +161,7 @@ def test_commands_for_other_machines_are_understood(command):
 
 def test_there_are_commands_for_other_machines():
     modules = {command[0] for command in ELSEWHERE}
-    assert modules == {"rir_jax.train", "experiments.run"}
+    assert modules == {"rir_jax.train", "rir_jax.evaluate", "rir_jax.export", "experiments.run"}
 
 
 def test_a_block_of_no_language_is_refused(tmp_path):
