@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: quickstart say test test-slow test-all test-long test-docs test-site test-peers test-reliability \
-	test-full-disk test-buckets aot lint docs wheel clean
+	test-full-disk test-buckets test-tpu aot lint docs wheel clean
 
 # Says at once what is to come, before the minute or two of an installation.
 quickstart: say .venv/run
@@ -54,10 +54,15 @@ test-full-disk: .venv/test
 test-buckets: .venv/buckets
 	$(BIN)/python -m pytest -m 'buckets and not long' tests/buckets
 
+# What a program for a TPU costs, by the TPU's compiler; no TPU is needed.
+test-tpu: .venv/tpu
+	PYTHONPATH=.venv/tpu $(BIN)/python -m pytest -m tpu tests/benchmarks
+
 # What a GPU or TPU would do: programs compiled for them, with no such device at hand.
 aot: .venv/aot/installed
-	.venv/aot/bin/python -m benchmarks.aot --platform=cuda --topology=h100
-	.venv/aot/bin/python -m benchmarks.aot --platform=tpu --topology=v5e:2x2
+	.venv/aot/bin/python -m pytest -m 'tpu or cuda' tests/benchmarks
+	.venv/aot/bin/python -m benchmarks.aot --platform=cuda
+	.venv/aot/bin/python -m benchmarks.aot --platform=tpu
 
 lint: .venv/test
 	$(BIN)/ruff format --check .
@@ -99,8 +104,13 @@ comma := ,
 	$(BIN)/python -m pip install --quiet --no-deps pytorchcv==0.0.74
 	touch $@
 
+# Beside the environment, not in it: JAX would look for a TPU whenever it is there.
+.venv/tpu: .venv/test
+	rm -rf $@
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt --target $@ libtpu
+
 # CUDA's libraries take 6 GB, so they have an environment of their own.
 .venv/aot/installed: setup.cfg constraints.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[cuda,tpu]'
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[cuda,tpu,test]'
 	touch $@

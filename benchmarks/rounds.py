@@ -37,7 +37,8 @@ class Contender:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **(environment or {})},
+            # Contenders share a device, of whose memory JAX would take most for itself.
+            env={"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **os.environ, **(environment or {})},
         )
         self.info = self._read()
 

@@ -1,0 +1,37 @@
+"""What today's programs cost on chips, by their compilers' own text: nothing creeps back unseen.
+
+Counts are exact, bytes to 2 %. Another compiler may count otherwise: then the figures below change
+with constraints.txt, and docs/performance.md with them. Fewer are welcome, and are written down.
+"""
+
+import jax
+import pytest
+
+from benchmarks.aot import compiled
+from benchmarks.chips import Topology
+
+TPU = {
+    ("v5e:2x2", "rir32", "step", 125): {},
+}
+CUDA = {
+    ("h100", "rir18_wide", "step", 500): {},
+}
+PINS = [
+    pytest.param(what, pins, marks=getattr(pytest.mark, platform), id=" ".join(map(str, what)))
+    for platform, of_platform in (("tpu", TPU), ("cuda", CUDA))
+    for what, pins in of_platform.items()
+]
+
+
+@pytest.mark.parametrize(("what", "pins"), PINS)
+def test_a_program_costs_what_it_did(what, pins, monkeypatch):
+    monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")  # nothing is asked of a cloud
+    topology, model, program, batch_per_chip = what
+    with jax.enable_compilation_cache(False):
+        report, _, _ = compiled(Topology(topology), model, program, batch_per_chip)
+    found = {name: report[name] for name in pins}
+    print(found)
+    assert found == {
+        name: pytest.approx(value, rel=0.02) if isinstance(value, float) else value
+        for name, value in pins.items()
+    }
