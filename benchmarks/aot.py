@@ -121,7 +121,7 @@ def costs(program: Program, images: int, flops: int, topology: Topology) -> dict
     chip, moved, counts = topology.chip, program.bytes_by_kind(), program.count_by_kind()
     seconds = max(images * flops / chip.flops, moved["convolutions"] / chip.bandwidth)
     seconds += (moved["elementwise"] + moved["copies"]) / chip.bandwidth
-    summed = moved["collectives"] // 2  # a sum is read and written
+    summed = program.bytes_summed()
     of_bytes = chip.seconds_of_bytes(summed, topology.shape)
     of_latency = chip.seconds_of_latency(counts["collectives"], topology.shape)
     on_links = of_bytes + of_latency
@@ -130,7 +130,7 @@ def costs(program: Program, images: int, flops: int, topology: Topology) -> dict
         "mb_per_image": round(sum(moved.values()) / images / 1e6, 3),
         **{f"mb_{kind}": round(size / images / 1e6, 3) for kind, size in moved.items()},
         **{f"num_{kind}": count for kind, count in counts.items()},
-        "mb_summed_over_chips": round(summed / 1e6, 3),
+        "mb_summed": round(summed / 1e6, 3),
         "milliseconds_of_chip": round(seconds * 1e3, 3),
         "milliseconds_of_links_by_bytes": round(of_bytes * 1e3, 3),
         "milliseconds_of_links_by_latency": round(of_latency * 1e3, 3),

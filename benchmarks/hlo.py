@@ -30,6 +30,7 @@ class Operation:
       name: its name in the text.
       kind: one of `KINDS`.
       size: number of bytes that it reads and writes.
+      summed: number of bytes that it combines over chips, wherever they lie; 0 but for collectives.
       shape: the shape of its result, as text.
       source: the operation of the model that it comes from.
     """
@@ -37,6 +38,7 @@ class Operation:
     name: str
     kind: str
     size: int
+    summed: int
     shape: str
     source: str
 
@@ -80,6 +82,10 @@ class Program:
         found = collections.Counter(operation.kind for operation in self.operations)
         return {kind: found[kind] for kind in KINDS}
 
+    def bytes_summed(self) -> int:
+        """Bytes that a chip has of what all chips combine, over all collectives."""
+        return sum(operation.summed for operation in self.operations)
+
     def _runs(self, instruction):
         is_library = instruction.code == "custom-call" and "conv" not in instruction.line
         return not (
@@ -90,10 +96,13 @@ class Program:
 
     def _operation(self, instruction):
         source = re.search(r'op_name="([^"]*)"', instruction.line)
+        kind = self._kind(instruction)
+        operands = [self._shapes.get(name, "") for name in instruction.operands]
         return Operation(
             instruction.name,
-            self._kind(instruction),
+            kind,
             self._size(instruction),
+            sum(_bytes(shape, everywhere=True) for shape in operands if kind == "collectives"),
             instruction.shape,
             source[1] if source else "",
         )

@@ -35,7 +35,7 @@ def row(name: str, chips: int, report: dict[str, Any]) -> str:
         report[f"milliseconds_of_links_by_{what}"] for what in ("bytes", "latency")
     )
     return (
-        f"| {name} | {report['num_collectives']} | {report['mb_summed_over_chips']} "
+        f"| {name} | {report['num_collectives']} | {report['mb_summed']} "
         f"| {report['milliseconds_of_chip']:.1f} | {by_bytes:.2f} + {by_latency:.2f} "
         f"| {chips * report['images_per_second_at_most']:,} | {report['images_bound_by_links']} |"
     )

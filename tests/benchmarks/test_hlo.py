@@ -53,7 +53,8 @@ TPU = """HloModule jit_train, is_scheduled=true
   %carry = bf16[8,8]{1,0:T(8,128)(2,1)} parameter(0)
   %copy-start.1 = (bf16[8,8]{1,0:T(8,128)(2,1)S(1)}, bf16[8,8]{1,0:T(8,128)(2,1)}, u32[]{:S(2)}) copy-start(%carry)
   %copy-done.1 = bf16[8,8]{1,0:T(8,128)(2,1)S(1)} copy-done(%copy-start.1)
-  ROOT %fusion.1 = bf16[8,8]{1,0:T(8,128)(2,1)} fusion(%carry, %copy-done.1), kind=kOutput, calls=%fused_conv
+  %all-reduce.1 = bf16[8,8]{1,0:T(8,128)(2,1)S(1)} all-reduce(%copy-done.1), to_apply=%sum
+  ROOT %fusion.1 = bf16[8,8]{1,0:T(8,128)(2,1)} fusion(%carry, %all-reduce.1), kind=kOutput, calls=%fused_conv
 }
 
 %condition (carry: bf16[8,8]) -> pred[] {
@@ -84,6 +85,7 @@ def test_operands_are_read_and_results_are_written():
         "copies": 1,
         "collectives": 1,
     }
+    assert program.bytes_summed() == 2 * 10
     assert program.bytes_by_kind()["elementwise"] == sizes["%lookup"] + sizes["%result"]
     assert [o.source for o in program.operations if o.kind == "convolutions"] == [
         "jit(step)/stem_conv"
@@ -94,9 +96,11 @@ def test_what_lies_in_on_chip_memory_does_not_count():
     program = Program(TPU, loop=True)
     assert {operation.name: operation.size for operation in program.operations} == {
         "%copy-start.1": 2 * 64,  # read from the main memory, written to the chip's
+        "%all-reduce.1": 0,
         "%fusion.1": 2 * 64 + 2 * 64,
     }
     assert program.bytes_by_kind()["convolutions"] == 256
+    assert program.bytes_summed() == 2 * 64, "it is sent from there"
 
 
 def test_a_loop_must_be_there_to_be_counted():
