@@ -63,7 +63,7 @@ def trained(steps: int):
     images = augment.normalize(jnp.asarray(dataset.train.images[:BATCH_SIZE]), *statistics)
     labels = jnp.asarray(dataset.train.labels[:BATCH_SIZE])
     model, optimizer = rir_jax.create_model("rir32", blocks=(1, 1, 1)), optax.sgd(0.05, 0.9)
-    state = rir_jax.create_train_state(model, optimizer, 0, images.shape[1:])
+    state = rir_jax.create_train_state(model, optimizer, 0, dataset.image_shape)
     step = jax.jit(lambda state: rir_jax.train_step(model, optimizer, state, images, labels)[0])
     for _ in range(steps):
         state = step(state)
