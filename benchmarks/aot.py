@@ -33,12 +33,6 @@ from benchmarks.programs import (
 )
 
 EPOCHS = 82
-# Nothing runs on a TPU: none is asked for at a cloud, and other processes may have its library too.
-ENVIRONMENT = {
-    "TPU_SKIP_MDS_QUERY": "1",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
-    "JAX_PLATFORMS": "cpu",
-}
 _FIRST = {"tpu": "v5e:1x1", "cuda": "h100"}
 
 
@@ -79,7 +73,9 @@ def main() -> None:
 
 def arguments_parser(doc: str) -> argparse.ArgumentParser:
     """Of the commands that compile ahead of time, with their shared arguments."""
-    os.environ.update(ENVIRONMENT)  # before JAX is imported
+    # Before JAX is imported. Nothing runs on a TPU: no cloud is asked for one, and other processes
+    # may have its library, too.
+    os.environ.update(JAX_PLATFORMS="cpu", TPU_SKIP_MDS_QUERY="1", ALLOW_MULTIPLE_LIBTPU_LOAD="1")
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--model", default="rir18_wide")
     parser.add_argument("--batch_per_chip", type=int, default=500, help="images of one seed")
