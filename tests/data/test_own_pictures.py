@@ -197,7 +197,7 @@ def test_a_set_that_tfds_does_not_know_leads_to_own_pictures(command, tmp_path):
 def test_another_set_is_suggested_if_its_name_is_nearly_the_same(name, hint, tmp_path):
     with pytest.raises(InputError) as error:
         sources.load(name, tmp_path)
-    assert f"TFDS has none of that name{hint}; prepare pictures of your own" in str(error.value)
+    assert f"TFDS has no such set{hint}; prepare pictures of your own" in str(error.value)
 
 
 def test_flags_out_of_range(command, tmp_path):
