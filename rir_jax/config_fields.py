@@ -13,6 +13,7 @@ import ml_collections
 
 from rir_jax.errors import InputError
 from rir_jax.models import network, zoo
+from rir_jax.models.fields import plain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -333,6 +334,9 @@ class Group(ml_collections.ConfigDict):
         if self.is_locked and name not in self:
             raise AttributeError(_unknown(name))
         super().__setattr__(name, value)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, plain(value))  # ConfigDict refuses NumPy's numbers
 
 
 def check(path: str, value: Any) -> None:

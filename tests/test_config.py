@@ -6,6 +6,7 @@ import pathlib
 import pickle
 import sys
 
+import numpy as np
 import pytest
 
 from rir_jax import cli, config_fields, train, typed_config
@@ -226,3 +227,18 @@ def test_every_config_has_a_name_and_is_a_module():
         module = importlib.import_module(f"rir_jax.configs.{name}")
         configs.validate(module.get_config())
         assert f"--config={name} " in module.__doc__ or name == "default"
+
+
+def test_numpy_numbers_may_stand_where_python_ones_may():
+    config = configs.default_config()
+    config.seed = np.int64(3)
+    config.augment.mixup = np.float32(0.5)
+    config.augment.flip = np.bool_(False)
+    config.model.widths = np.array([96, 96, 192])
+    config.train["epochs"] = np.uint8(2)
+    config.update({"train": {"batch_size": np.int32(50)}})
+    configs.validate(config)
+    values = config.seed, config.augment.mixup, config.augment.flip, config.model.widths
+    assert values == (3, 0.5, False, (96, 96, 192))
+    assert [type(value) for value in values] == [int, float, bool, tuple]
+    assert (config.train.epochs, config.train.batch_size) == (2, 50)
