@@ -112,24 +112,25 @@ def _csv(rows):
 
 
 def _markdown(table, results, rows, pictures):
-    lines = [f"# {table.title}", ""]
-    if table.note:
-        lines += [table.note, ""]
-    begun = [row for row in rows if row["seeds"]]
-    lines += _accuracies(begun)
-    lines += ["", _legend(results, rows), ""]
-    lines += [f"![{name[:-4]}]({name})" for name in pictures]
-    origins = ("model", "workdir", "commit", "device", "parameters")
-    lines += ["", *_table(origins, [[row[name] for name in origins] for row in begun])]
+    finished = [row for row in rows if row["seeds"]]
+    parts = [f"# {table.title}", table.note or ""]
+    if finished:
+        origins = ("model", "workdir", "commit", "device", "parameters")
+        parts += [
+            _accuracies(finished),
+            _legend(results, rows),
+            "\n".join(f"![{name[:-4]}]({name})" for name in pictures),
+            _table(origins, [[row[name] for name in origins] for row in finished]),
+        ]
     idle = [r.row.label for r in results if not r.summaries and not r.begun and not r.failure]
     if idle:
-        lines += ["", f"Not run yet: {'; '.join(idle)}."]
+        parts.append(f"Not run yet: {'; '.join(idle)}.")
     for result in results:
         if result.failure:
-            lines += ["", f"{result.row.label} failed: {result.failure}"]
+            parts.append(f"{result.row.label} failed: {result.failure}")
         elif result.unfinished and result.row.label not in idle:
-            lines += ["", f"{result.row.label}: {', '.join(result.unfinished)}."]
-    return "\n".join(lines) + "\n"
+            parts.append(f"{result.row.label}: {', '.join(result.unfinished)}.")
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _accuracies(rows):
@@ -152,10 +153,10 @@ def _number(value, form):
 
 
 def _table(header, rows):
-    """The lines of a Markdown table."""
+    """A table in Markdown."""
     lines = [[("" if cell is None else str(cell)) for cell in row] for row in (header, *rows)]
     head, *body = ["| " + " | ".join(cells) + " |" for cells in lines]
-    return [head, "|" + "---|" * len(header), *body]
+    return "\n".join([head, "|" + "---|" * len(header), *body])
 
 
 def _legend(results, rows):

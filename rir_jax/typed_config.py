@@ -9,8 +9,6 @@ from rir_jax.config_fields import Group
 
 
 class ModelFields(Group):
-    """Fields ``model``."""
-
     name: str
     """name of the network, which sets unset model fields"""
     two_streams: bool | None
@@ -44,8 +42,6 @@ class ModelFields(Group):
 
 
 class DatasetFields(Group):
-    """Fields ``dataset``."""
-
     name: str
     """name of the data set"""
     data_dir: str | None
@@ -61,8 +57,6 @@ class DatasetFields(Group):
 
 
 class InitFields(Group):
-    """Fields ``init``."""
-
     weights: str | None
     """trained weights to start from; unset: random ones"""
     digest: str | None
@@ -72,8 +66,6 @@ class InitFields(Group):
 
 
 class AugmentFields(Group):
-    """Fields ``augment``."""
-
     crop_padding: int
     """zero padding of images before the random crop"""
     flip: bool
@@ -85,8 +77,6 @@ class AugmentFields(Group):
 
 
 class TrainFields(Group):
-    """Fields ``train``."""
-
     batch_size: int
     """images a step, over all devices"""
     epochs: int
@@ -102,8 +92,6 @@ class TrainFields(Group):
 
 
 class OptimizerFields(Group):
-    """Fields ``optimizer``."""
-
     learning_rate: float
     """highest learning rate: the first, or after warm-up"""
     momentum: float
@@ -117,8 +105,6 @@ class OptimizerFields(Group):
 
 
 class ScheduleFields(Group):
-    """Fields ``schedule``."""
-
     kind: str
     """shape of the learning rate over time"""
     warmup_epochs: int
@@ -130,8 +116,6 @@ class ScheduleFields(Group):
 
 
 class EvalFields(Group):
-    """Fields ``eval``."""
-
     batch_size: int
     """images a step of evaluation"""
     every_epochs: int
@@ -139,8 +123,6 @@ class EvalFields(Group):
 
 
 class CheckpointFields(Group):
-    """Fields ``checkpoint``."""
-
     every_epochs: int
     """epochs between checkpoints"""
     keep: int
@@ -148,8 +130,6 @@ class CheckpointFields(Group):
 
 
 class MeshFields(Group):
-    """Fields ``mesh``."""
-
     data: int | None
     """devices that share a batch; unset: the most that divide it"""
     seed: int | None
@@ -157,8 +137,6 @@ class MeshFields(Group):
 
 
 class Fields(Group):
-    """All fields."""
-
     seed: int
     """random seed of weights, image order and augmentation"""
     num_seeds: int

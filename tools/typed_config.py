@@ -26,19 +26,17 @@ def source() -> str:
         optional = "" if field.default is not None else " | None"
         groups[group] += [f"    {name}: {kind}{optional}", f'    """{field.doc}"""']
     whole = groups.pop("")
-    classes = [
-        _class(_name(group), f"Fields ``{group}``.", lines) for group, lines in groups.items()
-    ]
+    classes = [_class(_name(group), lines) for group, lines in groups.items()]
     whole += [f"    {group}: {_name(group)}" for group in groups]
-    return "\n\n".join([_HEAD, *classes, _class("Fields", "All fields.", whole)])
+    return "\n\n".join([_HEAD, *classes, _class("Fields", whole)])
 
 
 def _name(group):
     return f"{group.capitalize()}Fields"
 
 
-def _class(name, doc, lines):
-    return "\n".join([f"class {name}(Group):", f'    """{doc}"""', "", *lines, ""])
+def _class(name, lines):
+    return "\n".join([f"class {name}(Group):", *lines, ""])
 
 
 if __name__ == "__main__":

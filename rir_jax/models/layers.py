@@ -11,22 +11,20 @@ the shortcut when it is applied. Weight decay on the stored kernel is thus the p
 which leaves the identity out.
 """
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.linen.linear import canonicalize_padding
 
 from rir_jax.models import streams
+from rir_jax.models.checks import AXES, check_array, check_conv, check_generalized, check_streams
 from rir_jax.models.dtypes import promote_dtype
-from rir_jax.models.fields import is_positive, make_plain, refuse
+from rir_jax.models.fields import make_plain
 from rir_jax.models.initializers import msr, resnet_init
 from rir_jax.ops.convolution import convolve
 
-SHORTCUTS = ("zero_pad", "projection")
 INITIALIZERS = {"msr": msr, "glorot": nn.initializers.glorot_normal()}
 """The initializers of kernels, by their names in configs."""
 
@@ -128,7 +126,7 @@ class Conv(nn.Module):
 
     def __post_init__(self):
         make_plain(self)
-        _check_conv(self)
+        check_conv(self)
         super().__post_init__()
 
     @property
@@ -148,9 +146,9 @@ class Conv(nn.Module):
 
     def check_input(self, x: jax.Array) -> None:
         """Raises an error for an input that the layer cannot take, before it computes anything."""
-        axes = _AXES[-len(self.window) :]
+        axes = AXES[-len(self.window) :]
         what = f"[..., {', '.join(axes)}, C]"
-        _check_input(self, x, what, x.ndim > len(axes) and 0 not in x.shape[-len(axes) - 1 :])
+        check_array(self, x, what, x.ndim > len(axes) and 0 not in x.shape[-len(axes) - 1 :])
 
     def applied_kernel(self, kernel: jax.Array) -> jax.Array:
         """The kernel of the convolution, made from the stored one."""
@@ -173,7 +171,7 @@ class Conv(nn.Module):
         if axes == 2 and len(set(self.steps)) == 1 and self.precision is None:
             y = convolve(images, kernel, self.steps[0])
         else:
-            names = _AXES[-axes:]
+            names = AXES[-axes:]
             numbers = (f"N{names}C", f"{names}IO", f"N{names}C")
             y = jax.lax.conv_general_dilated(
                 images,
@@ -213,12 +211,12 @@ class GeneralizedConv(Conv):
 
     def __post_init__(self):
         make_plain(self)
-        _check_generalized(self)
+        check_generalized(self)
         super().__post_init__()
 
     def check_input(self, x: jax.Array) -> None:
         super().check_input(x)
-        _check_streams(self, x)
+        check_streams(self, x)
 
     def applied_kernel(self, kernel: jax.Array) -> jax.Array:
         return kernel + _shortcut_kernel(self, kernel, max(self.steps))
@@ -263,13 +261,13 @@ class GeneralizedDense(nn.Module):
 
     def __post_init__(self):
         make_plain(self)
-        _check_generalized(self)
+        check_generalized(self)
         super().__post_init__()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        _check_input(self, x, "[..., in]", x.ndim >= 1)
-        _check_streams(self, x)
+        check_array(self, x, "[..., in]", x.ndim >= 1)
+        check_streams(self, x)
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         kernel = kernel + _shortcut_kernel(self, kernel)
@@ -294,64 +292,5 @@ def _shortcut_kernel(layer, kernel, stride=1):
     return streams.shortcut_kernel(kernel, projection)
 
 
-_AXES = "DHW"  # the spatial axes; a layer with fewer has the last ones
-
-
 def _by_axis(value, axes):
     return (value,) * axes if isinstance(value, int) else tuple(value)
-
-
-def _check_conv(layer):
-    if not is_positive(layer.features):
-        refuse(layer, "features", "a whole number of 1 or more")
-    for field in ("kernel_size", "strides"):
-        value = getattr(layer, field)
-        optional = value is None and field == "strides"
-        numbers = value if isinstance(value, list | tuple) else (value,)
-        if not optional and not (numbers and all(map(is_positive, numbers))):
-            refuse(layer, field, "a whole number of 1 or more, or one for each spatial axis")
-    window, steps = layer.window, layer.steps
-    if len(window) > len(_AXES) or not all(size % 2 for size in window):
-        refuse(layer, "kernel_size", "odd, for 1 to 3 spatial axes (a kernel has a centre)")
-    if len(steps) != len(window):
-        refuse(layer, "strides", f"one number, or {len(window)} as kernel_size has")
-    _check_padding(layer)
-
-
-def _check_padding(layer):
-    padding = layer.padding
-    if padding is None or (padding == "SAME" and max(layer.steps) == 1):
-        return
-    with contextlib.suppress(TypeError, ValueError):
-        if tuple(canonicalize_padding(padding, len(layer.window))) == layer.pads:
-            return
-    refuse(
-        layer,
-        "padding",
-        f"{layer.pads}, half of the kernel on every side, which is the default (at a stride above "
-        '1, "SAME" pads one side alone, and the shortcut would read the wrong pixels)',
-    )
-
-
-def _check_generalized(layer):
-    if layer.shortcut not in SHORTCUTS:
-        refuse(layer, "shortcut", ", ".join(map(repr, SHORTCUTS)))
-    if not is_positive(layer.features) or layer.features % 2:
-        refuse(layer, "features", "an even number of 2 or more, for two streams of equal width")
-
-
-def _check_streams(layer, x):
-    """Raises an error for an input without two streams, or with streams that would narrow."""
-    width = streams.stream_width(x.shape[-1])
-    if layer.shortcut == "zero_pad" and x.shape[-1] > layer.features:
-        raise ValueError(
-            f"features is {layer.features}, two streams of {layer.features // 2}, for an input of "
-            f"two streams of {width}; allowed with shortcut='zero_pad': no narrower than the input"
-        )
-
-
-def _check_input(layer, x, what, allowed):
-    if not allowed:
-        raise ValueError(f"{type(layer).__name__} got an input of shape {x.shape}; allowed: {what}")
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"{type(layer).__name__} got {x.dtype}; allowed: a floating type")

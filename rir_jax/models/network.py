@@ -12,9 +12,10 @@ from jax.typing import ArrayLike
 
 from rir_jax.models import streams
 from rir_jax.models.blocks import OUTER_SHORTCUTS, ResidualBlock
+from rir_jax.models.checks import SHORTCUTS
 from rir_jax.models.dtypes import promoted
 from rir_jax.models.fields import is_positive, make_plain, refuse
-from rir_jax.models.layers import INITIALIZERS, SHORTCUTS, Conv, GeneralizedConv, relu
+from rir_jax.models.layers import INITIALIZERS, Conv, GeneralizedConv, relu
 from rir_jax.models.norm import BatchNorm
 
 CHOICES = {

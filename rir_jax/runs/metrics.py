@@ -138,9 +138,10 @@ def check_losses(
     finite = np.isfinite(losses)
     if finite.all():
         return
-    first, bad = step - len(losses) + 1, int(finite.argmin())
-    at = first + bad
-    past = ", ".join(f"{loss:.4g}" for loss in [*before, *losses[:bad]][-3:])
+    bad = int(finite.argmin())
+    at = step - len(losses) + 1 + bad
+    last = [*before, *losses[:bad]][-3:]
+    past = f", after {', '.join(f'{loss:.4g}' for loss in last)}" if last else ""
     seen = "no update came before, and weights and images are finite: the network overflows"
     if at > 1:
         seen = (
@@ -148,8 +149,7 @@ def check_losses(
             "optimizer.learning_rate, in a fresh workdir, shows whether that was too large"
         )
     raise RunError(
-        f"the loss became {losses[bad]} at step {at} (steps {first} to {step} were run "
-        f"together{past and f'; before, it was {past}'}); the last checkpoint is from before; "
+        f"the loss became {losses[bad]} at step {at}{past}; the last checkpoint is from before; "
         f"{seen}"
     )
 

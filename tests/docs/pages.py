@@ -1,6 +1,7 @@
 """The code blocks of a Markdown page, and running them as a reader would: top to bottom."""
 
 import dataclasses
+import json
 import pathlib
 import re
 import subprocess
@@ -29,24 +30,6 @@ class Block:
         found = re.findall(r"-m ((?:rir_jax|experiments)\.\w+)([^\n;&|)]*)", joined)
         return [[module, *arguments.replace('"', " ").split()] for module, arguments in found]
 
-    def run(self, folder: pathlib.Path, environment: dict[str, str], before: str) -> None:
-        """Runs it in a folder; a Python block after those before it on the page.
-
-        Raises:
-          AssertionError: it failed, with what it printed.
-        """
-        command = ["bash", "-euo", "pipefail", "-c", self.code]
-        if self.language == "python":
-            command = ["python", "-c", before + self.code]
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600
-        )
-        wanted = 2 if self.refused else 0
-        assert done.returncode == wanted, (
-            f"line {self.line}, exit code {done.returncode}:\n{self.code}\n{done.stdout[-2000:]}"
-            f"\n{done.stderr[-4000:]}"
-        )
-
 
 def blocks(page: pathlib.Path) -> list[Block]:
     """The blocks of a page that a reader could run.
@@ -69,11 +52,35 @@ def blocks(page: pathlib.Path) -> list[Block]:
     return found
 
 
+# What a reader does: one Python for all of a page's Python, and a shell for each other block.
+_READER = """
+import json, subprocess, sys
+
+page, blocks = json.loads(sys.argv[1])
+names = {"__name__": "__main__"}
+for language, code, line, wanted in blocks:
+    print(f"=== {page}, line {line}", flush=True)
+    if language == "python":
+        exec(compile(line * chr(10) + code, page, "exec"), names)
+        continue
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", code], stdin=subprocess.DEVNULL)
+    if done.returncode != wanted:
+        sys.exit(f"exit code {done.returncode}:{chr(10)}{code}")
+"""
+
+
 def run_page(page: pathlib.Path, folder: pathlib.Path, environment: dict[str, str]) -> int:
-    """Runs the blocks of a page in a folder, in their order; returns how many there were."""
-    before, found = "", [block for block in blocks(page) if not block.elsewhere]
-    for block in found:
-        block.run(folder, environment, before)
-        if block.language == "python":
-            before += block.code
+    """Runs the blocks of a page in a folder, in their order; returns how many there were.
+
+    Raises:
+      AssertionError: a block failed, with its line and what was printed.
+    """
+    found = [block for block in blocks(page) if not block.elsewhere]
+    todo = [(block.language, block.code, block.line, 2 * block.refused) for block in found]
+    done = subprocess.run(
+        ["python", "-c", _READER, json.dumps([page.name, todo])],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=1800,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:]
     return len(found)

@@ -184,7 +184,10 @@ def test_blocks_of_a_page_run_in_order_and_fail_aloud(tmp_path):
     page.write_text("```python\nx = 1\n```\n```python\nassert x == 1\n```\n```sh\ntest 1 = 1\n```")
     assert run_page(page, tmp_path, environment) == 3
     page.write_text("text\n```{.sh .refused}\ntrue\n```\n")
-    with pytest.raises(AssertionError, match="line 2, exit code 0"):
+    with pytest.raises(AssertionError, match=r"page\.md, line 2\nexit code 0"):
+        run_page(page, tmp_path, environment)
+    page.write_text("text\n\n```python\n\nassert x == 1\n```\n")
+    with pytest.raises(AssertionError, match=r"line 5, in <module>"):
         run_page(page, tmp_path, environment)
 
 

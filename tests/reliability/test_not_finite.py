@@ -33,7 +33,6 @@ def test_an_absurd_learning_rate_stops_the_run_and_keeps_the_last_good_checkpoin
         with pytest.raises(RunError) as error:
             go(tmp_path, setup=setup)
         assert "the loss became" in str(error.value)
-        assert "were run together" in str(error.value)
         assert "update before it had a learning rate of 3e+38: a lower" in str(error.value)
         assert steps_of(tmp_path)
         chex.assert_tree_all_finite(state_of(tmp_path))
@@ -60,22 +59,22 @@ def _rate(updates):
 
 
 @pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf])
-def test_the_step_and_the_interval_are_named(loss):
+def test_the_step_is_named(loss):
     losses = np.array([1.0, 2.0, loss, 3.0])
-    with pytest.raises(RunError, match=rf"became {loss} at step 9 \(steps 7 to 10 were run"):
+    with pytest.raises(RunError, match=rf"became {loss} at step 9, after 1, 2; the last checkp"):
         check_losses(10, losses, [], _rate)
 
 
 def test_what_was_seen_before_is_told():
     """The last losses, of the call before too, and the rate of the update of step 4."""
-    with pytest.raises(RunError, match=r"together; before, it was 9.5, 4e\+08, 5e\+08\)") as error:
+    with pytest.raises(RunError, match=r"at step 5, after 9.5, 4e\+08, 5e\+08; ") as error:
         check_losses(5, np.array([4e8, 5e8, np.inf]), [2.3, 9.5], _rate)
     assert "the update before it had a learning rate of 0.03333:" in str(error.value)
 
 
 def test_first_weights_that_overflow_are_not_blamed_on_the_learning_rate(setup, tmp_path, go):
     huge = {"params/head_dense/kernel": np.full((16, 10), 3e38, np.float32)}
-    with pytest.raises(RunError, match=r"became nan at step 1 .* the network overflows") as error:
+    with pytest.raises(RunError, match=r"became nan at step 1; .* the network overflows") as error:
         go(tmp_path, setup=dataclasses.replace(setup, start=huge))
     assert "learning_rate" not in str(error.value)
 
