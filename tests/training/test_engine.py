@@ -23,6 +23,8 @@ class Ready:
     def __init__(self, devices):
         self.setup = setups.build(tiny_config(mesh__data=devices))
         self.engine = self.setup.engine
+        # A second trace would be a second compilation.
+        vars(self.engine)["_steps"] = chex.assert_max_traces(self.engine._steps, n=1)
         self.arrays = device_arrays(self.setup.dataset, self.engine.mesh)
 
     def train(self, *stops):
@@ -62,7 +64,6 @@ def test_how_a_run_is_cut_into_calls_changes_no_bit(one, trained):
     state, metrics = one.train(1, 4, 6)
     chex.assert_trees_all_equal(state, trained[0], strict=True)
     np.testing.assert_array_equal(metrics["loss"][4:6], trained[1]["loss"][4:6])
-    assert one.engine.train._cache_size() == 1
 
 
 def test_a_call_fills_in_the_metrics_of_its_steps(trained):
