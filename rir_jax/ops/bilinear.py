@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 from jax import lax
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -46,11 +47,19 @@ def bilinear(
         forms = {"cpu": partial(cpu, **fields), "default": partial(default, **fields)}
         return jax.vmap(lambda a, b: lax.platform_dependent(a, b, **forms), axes)(*arrays), 0
 
+    called = jax.jit(cpu, static_argnames=fields)
+
+    def on_cpu(a, b, **fields):
+        # XLA then optimizes calls of the same shapes once, in place of a copy for each.
+        return set_xla_metadata(called(a, b, **fields), inlineable="false")
+
     primitive.def_impl(jax.jit(primitive.bind, static_argnames=fields))
     primitive.def_abstract_eval(shape)
     batching.primitive_batchers[primitive] = batched
     mlir.register_lowering(primitive, mlir.lower_fun(default, multiple_results=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(cpu, multiple_results=False), platform="cpu")
+    mlir.register_lowering(
+        primitive, mlir.lower_fun(on_cpu, multiple_results=False), platform="cpu"
+    )
     return primitive
 
 

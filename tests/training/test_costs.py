@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import pytest
 
 import rir_jax
-from benchmarks.hlo import Program
 from rir_jax.devices.mesh import create_mesh, replicated
 from rir_jax.training.setup import build_engine
 from tests.proofs import FAST_COMPILE
@@ -59,7 +58,7 @@ def test_flops_of_an_image(name, gigaflops):
 
 
 def test_a_step_on_eight_devices_has_one_all_reduce_a_batch_norm_and_direction():
-    """And one for what is left at its end; gradients of kernels go along with those."""
+    """And on CPU one a kernel, inside of its gradient. On chips those are one sum: test_pins.py."""
     config = tiny_config(mesh__data=8)
     mesh = create_mesh(config.train.batch_size, 8)
     engine, _ = build_engine(config, 10, 256, (8, 8, 1), mesh)
@@ -80,6 +79,5 @@ def test_a_step_on_eight_devices_has_one_all_reduce_a_batch_norm_and_direction()
         abstract((), "uint32"),
     )
     step = jax.jit(engine.step, out_shardings=whole).lower(state, arrays, order, seed)
-    program = Program(step.compile(dict(FAST_COMPILE)).as_text())
-    found = sum(operation.name.startswith("%all-reduce") for operation in program.operations)
-    assert found == 2 * 5 + 1, "a stem, two blocks of two layers"
+    found = step.compile(dict(FAST_COMPILE)).as_text().count(" all-reduce(")
+    assert found == 2 * 5 + 5, "a stem, two blocks of two layers"
