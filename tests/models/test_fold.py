@@ -125,7 +125,8 @@ def test_bfloat16_networks_stay_bfloat16():
     logits = jax.jit(plain.apply)(folded, images)
     assert logits.dtype == jnp.float32
     assert {leaf.dtype.name for leaf in jax.tree.leaves(folded)} == {"float32"}
-    program = jax.jit(plain.apply).lower(folded, images).as_text()
+    traced = jax.jit(plain.apply).trace(folded, images)
+    program = traced.lower(lowering_platforms=("tpu",)).as_text()
     convolutions = [line for line in program.splitlines() if "stablehlo.convolution" in line]
     assert ["xbf16>" in line for line in convolutions] == [True] * 5 + [False]  # the head
     assert distance(logits, jax.jit(model.apply)(variables, images)) < 0.05
