@@ -5,7 +5,7 @@ import os
 import sys
 
 from tests.data.prepared import prepared
-from tests.docs.pages import blocks
+from tests.docs.pages import blocks, run
 from tools.harness import ROOT
 
 
@@ -22,6 +22,6 @@ def test_the_commands_of_the_page_on_tpus(store, tmp_path):
     }
     [block] = [block for block in blocks(ROOT / "docs" / "howto" / "tpu.md") if block.elsewhere]
     here = dataclasses.replace(block, code=block.code.replace("BUCKET", "tpu"))
-    here.run(ROOT, environment, "")
+    run([here], "tpu.md", ROOT, environment)
     objects = store.objects(bucket="tpu")
     assert {"run/summary.json", "rir.jax", "weights/model.safetensors"} <= set(objects)

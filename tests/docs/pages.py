@@ -76,11 +76,16 @@ def run_page(page: pathlib.Path, folder: pathlib.Path, environment: dict[str, st
       AssertionError: a block failed, with its line and what was printed.
     """
     found = [block for block in blocks(page) if not block.elsewhere]
+    run(found, page.name, folder, environment)
+    return len(found)
+
+
+def run(found: list[Block], name: str, folder: pathlib.Path, environment: dict[str, str]) -> None:
+    """Runs blocks of the page of a name, as `run_page`."""
     todo = [(block.language, block.code, block.line, 2 * block.refused) for block in found]
     done = subprocess.run(
-        ["python", "-c", _READER, json.dumps([page.name, todo])],
+        ["python", "-c", _READER, json.dumps([name, todo])],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         timeout=1800,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:]
-    return len(found)
