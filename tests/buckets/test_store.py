@@ -136,9 +136,7 @@ def test_the_log_is_uploaded_beside_the_loop_in_order_and_a_failure_is_told_late
     monkeypatch.setattr(files, "write", slow)
     record = {"step": 1, "epoch": 1, "split": "train", "loss": 1.0, "accuracy": 0.5}
     log.write(record)
-    started = time.monotonic()
-    log.flush()
-    assert time.monotonic() - started < 0.5, "the loop does not wait for an upload"
+    log.flush()  # would go on for ever if it waited for the upload
     assert read_metrics(workdir) == []
     released.set()
     log.write({**record, "step": 2})
