@@ -4,8 +4,8 @@
     python -m rir_jax.train --config=cifar10_rir32 --workdir=runs/cifar10_rir32
 
 A laptop can train it on a subset: see "On a CPU" in the README. With the medium scale's recipe (20
-epochs, batches of 125, a rate of 0.05 that drops after 10 and 15) it reached 86.20 % on the whole test
-set, in some four hours of one core: experiments/results/medium/cifar10_32.
+epochs, batches of 125, a rate of 0.05 that drops after 10 and 15) it reached 86.20 % on the whole
+test set, in some four hours of one core: experiments/results/medium/cifar10_32.
 """
 
 from rir_jax import default_config
