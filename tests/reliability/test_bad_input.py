@@ -155,7 +155,7 @@ def test_devices_of_a_mesh():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cases", "steps"), [(600, 1), pytest.param(20_000, 20, marks=pytest.mark.long)]
+    ("cases", "steps"), [(2000, 1), pytest.param(20_000, 20, marks=pytest.mark.long)]
 )
 def test_overrides_are_refused_in_a_line_or_accepted_and_train(cases, steps):
     result = fuzz.attack(cases, steps, say=print)
