@@ -102,7 +102,7 @@ def test_from_a_drawn_digit_to_the_exported_file_elsewhere(clone, bare_python, t
 
     for digit in "01":
         _draw(digit, tmp_path / "drawn.png")
-        [result] = map(json.loads, run("rir_jax.predict").splitlines())
+        [result] = map(json.loads, run("rir_jax.predict --workdir").splitlines())
         assert result["changes"] == "middle 120x120 of 120x160, resized to 8x8"
         assert result["classes"][0]["name"] == digit
     assert "for cpu, cuda, tpu" in run("rir_jax.export")
