@@ -4,11 +4,11 @@ import os
 import subprocess
 import venv
 
-# LLVM's passes take a quarter of the tests' time. What a command does as a process of its own is
-# tested without these flags.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "")
-    + " --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+from tests.compiling import FAST_FLAGS
+
+# What a command does as a process of its own is tested without fast compilation, too.
+os.environ["XLA_FLAGS"] = " ".join(
+    [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8", FAST_FLAGS]
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.abspath(".jax_cache"))

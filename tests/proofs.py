@@ -4,9 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-FAST_COMPILE = {"xla_backend_optimization_level": 0}
-"""XLA options for programs that run once: half the compile time, the same arithmetic."""
-
 
 def randomized(variables, seed=0):
     """Every weight and statistic drawn anew; variances positive, scales of both signs."""

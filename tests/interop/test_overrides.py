@@ -9,8 +9,9 @@ import rir_jax
 from rir_jax import interop
 from rir_jax.config import validate
 from rir_jax.training.setup import build_model
+from tests.compiling import FAST_COMPILE
 from tests.models import dual_stream
-from tests.proofs import FAST_COMPILE, distance, random_variables
+from tests.proofs import distance, random_variables
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -45,7 +46,7 @@ def test_overrides_build_what_is_described(name, train):
         ours, _ = model.apply(variables, images, train=train, mutable=["batch_stats"])
         return ours, theirs
 
-    ours, theirs = jax.jit(both, compiler_options=dict(FAST_COMPILE))(variables)
+    ours, theirs = jax.jit(both, compiler_options=FAST_COMPILE)(variables)
     assert distance(ours, theirs) < 1e-10
 
 

@@ -10,8 +10,9 @@ import pytest
 
 import rir_jax
 from rir_jax import interop
+from tests.compiling import FAST_COMPILE
 from tests.interop.comparison import compare, state_dict_of
-from tests.proofs import FAST_COMPILE, distance, randomized
+from tests.proofs import distance, randomized
 
 FIXTURE = Path(__file__).parent / "data" / "pytorchcv.npz"
 NARROW = {"stem_width": 4, "widths": (4, 6, 8), "blocks": (1, 1, 2)}
@@ -39,7 +40,7 @@ def state_dict(record):
 )
 def test_it_is_the_network_that_pytorchcv_runs(record, dtype, tolerance):
     with jax.enable_x64(dtype == jnp.float64):
-        distances = compare(narrow(dtype), record, dict(FAST_COMPILE))
+        distances = compare(narrow(dtype), record, FAST_COMPILE)
     assert max(distances.values()) < tolerance, distances
 
 

@@ -8,7 +8,8 @@ import pytest
 import rir_jax
 from rir_jax import GeneralizedConv, GeneralizedDense
 from rir_jax.models.layers import Conv
-from tests.proofs import FAST_COMPILE, distance, random_variables
+from tests.compiling import FAST_COMPILE
+from tests.proofs import distance, random_variables
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -14,8 +14,9 @@ from rir_jax.models.blocks import ResidualBlock
 from rir_jax.models.layers import Conv, GeneralizedConv, GeneralizedDense
 from rir_jax.models.network import Network
 from rir_jax.models.norm import BatchNorm
+from tests.compiling import FAST_COMPILE
 from tests.models import dual_stream
-from tests.proofs import FAST_COMPILE, distance, random_variables, randomized
+from tests.proofs import distance, random_variables, randomized
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -90,7 +91,7 @@ def both_forms(shape, width, stride, shortcut, train):
             parts[norm] = {name: parts[norm][name] for name in ("bias", "scale")}
         return y, stats, of_x, parts
 
-    both = jax.jit(lambda *a: (ours(*a), reference(*a)), compiler_options=dict(FAST_COMPILE))
+    both = jax.jit(lambda *a: (ours(*a), reference(*a)), compiler_options=FAST_COMPILE)
     return shapes, both
 
 
@@ -158,7 +159,7 @@ def test_one_matrix_is_the_four_of_the_paper(shortcut, data, seed):
 
         return jax.grad(loss, (0, 1), has_aux=True)(x, params)
 
-    compile_both = functools.partial(jax.jit, compiler_options=dict(FAST_COMPILE))
+    compile_both = functools.partial(jax.jit, compiler_options=FAST_COMPILE)
     assert (
         distance(*compile_both(lambda: (with_gradients(ours), with_gradients(reference)))()) < 1e-10
     )
@@ -196,5 +197,5 @@ def test_a_network_is_its_dual_stream_form(fields, train):
         logits, stats = dual_stream.network(images, net, train=train, **places)
         return logits, {"batch_stats": dual_stream.joined_stats(stats)}
 
-    both = jax.jit(lambda v: (ours(v), reference(v)), compiler_options=dict(FAST_COMPILE))
+    both = jax.jit(lambda v: (ours(v), reference(v)), compiler_options=FAST_COMPILE)
     assert distance(*both(variables)) < 1e-10

@@ -11,8 +11,9 @@ import pytest
 import rir_jax
 from rir_jax import GeneralizedConv, GeneralizedDense, relations
 from rir_jax.models.network import Network
+from tests.compiling import FAST_COMPILE
 from tests.models import dual_stream
-from tests.proofs import FAST_COMPILE, distance, random_variables
+from tests.proofs import distance, random_variables
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -142,7 +143,7 @@ def both_modes(model, variables, images):
         inference = model.apply(variables, images)
         return inference, model.apply(variables, images, train=True, mutable=["batch_stats"])
 
-    return jax.jit(run, compiler_options=dict(FAST_COMPILE))(variables)
+    return jax.jit(run, compiler_options=FAST_COMPILE)(variables)
 
 
 def check_network(relation, model, stream_of_norm, train=True):

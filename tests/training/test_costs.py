@@ -7,7 +7,7 @@ import pytest
 import rir_jax
 from rir_jax.devices.mesh import create_mesh, replicated
 from rir_jax.training.setup import build_engine
-from tests.proofs import FAST_COMPILE
+from tests.compiling import FAST_COMPILE
 from tests.training.tiny import tiny_config
 
 BATCH = 4
@@ -79,5 +79,5 @@ def test_a_step_on_eight_devices_has_one_all_reduce_a_batch_norm_and_direction()
         abstract((), "uint32"),
     )
     step = jax.jit(engine.step, out_shardings=whole).lower(state, arrays, order, seed)
-    found = step.compile(dict(FAST_COMPILE)).as_text().count(" all-reduce(")
+    found = step.compile(FAST_COMPILE).as_text().count(" all-reduce(")
     assert found == 2 * 5 + 5, "a stem, two blocks of two layers"
