@@ -26,6 +26,9 @@ CHOICES = {
     "kernel_init": tuple(INITIALIZERS),
 }
 
+# The fields by which families and sizes differ.
+_ALWAYS_SHOWN = ("two_streams", "outer_shortcut", "widths", "blocks", "layers_per_block")
+
 
 class Network(nn.Module):
     """A CNN, ResNet, ResNet Init or RiR (paper, Fig. 2), chosen by two fields.
@@ -92,16 +95,18 @@ class Network(nn.Module):
         super().__post_init__()
 
     def __repr__(self) -> str:
-        """The fields that are not at their defaults; ``tabulate`` shows the layers.
+        """The network's family and size, and the other fields that are not at their defaults.
 
         Examples:
-          >>> Network(10, widths=(16, 32), blocks=(1, 1), dtype=jnp.bfloat16)
-          Network(num_classes=10, widths=(16, 32), blocks=(1, 1), dtype=bfloat16)
+          >>> Network(10, widths=(16, 32), blocks=(1, 1))  # doctest: +NORMALIZE_WHITESPACE
+          Network(num_classes=10, two_streams=True, outer_shortcut='pre_relu',
+                  widths=(16, 32), blocks=(1, 1), layers_per_block=2)
         """
         texts = [
             f"{field.name}={_readable(getattr(self, field.name))}"
             for field in dataclasses.fields(self)
-            if field.name != "parent" and getattr(self, field.name) != field.default
+            if field.name != "parent"
+            and (field.name in _ALWAYS_SHOWN or getattr(self, field.name) != field.default)
         ]
         return f"{type(self).__name__}({', '.join(texts)})"
 
