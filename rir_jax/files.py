@@ -37,6 +37,8 @@ from rir_jax.errors import InputError
 
 MARK = "commit_success.txt"
 """Orbax's name for the last file of a checkpoint in a bucket."""
+SILENCE = 60
+"""Seconds without a byte after which a request to a store is made again."""
 
 _BUCKETS = "gs://"
 _TRASH = ".trash"  # end of the name of a folder that is being deleted, on a disk
@@ -94,10 +96,17 @@ def is_remote(path: epath.PathLike) -> bool:
 
 @functools.cache
 def _set_up_gcsfs():
-    """Sets gcsfs up before its first use, because etils keeps the instance that it makes."""
+    """Sets the libraries up before their first use, because they keep what they find then."""
+    import aiohttp
     import fsspec
 
-    fsspec.config.conf.setdefault("gcs", {})["use_listings_cache"] = False
+    settings = fsspec.config.conf.setdefault("gcs", {})
+    settings["use_listings_cache"] = False
+    # Without these, an answer that is lost on the way is waited for without end.
+    silence = aiohttp.ClientTimeout(sock_connect=SILENCE, sock_read=SILENCE)
+    settings.setdefault("requests_timeout", silence)
+    os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_TIME_SECONDS", str(SILENCE))
+    os.environ.setdefault("TENSORSTORE_CURL_LOW_SPEED_LIMIT_BYTES", "1")
     # Otherwise etils imports TensorFlow, if it is installed, and goes through it.
     os.environ.setdefault("EPATH_USE_TF", "0")
     # These libraries also print the errors that they raise, each retry with a traceback.

@@ -132,12 +132,15 @@ class Wire:
       latency: seconds that bytes take to arrive at the server.
       cut: whether the wire is cut: connections are refused, and open ones broken off.
       denied: whether every request is answered by "401, anonymous caller".
+      silent: whether what clients send is lost, while connections stay open.
+      losing: bytes; the answer to the next request that contains them is lost, once.
       connections: number of connections opened so far.
     """
 
     def __init__(self, latency: float = 0.0):
         self.latency, self.target, self.connections = latency, 0, 0
-        self._cut = self._denied = False
+        self._cut = self._denied = self.silent = False
+        self.losing: bytes | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
         self._server = None
@@ -183,6 +186,10 @@ class Wire:
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
 
     async def _break_off(self):
+        for listener in self._server.sockets:
+            self._loop.remove_reader(listener.fileno())
+        for _ in range(3):  # connections that asyncio has accepted would stay open without a task
+            await asyncio.sleep(0)
         self._server.close()
         await self._abort()
 
@@ -206,20 +213,37 @@ class Wire:
                 return
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
             self._open |= {writer, back}
+            if self._cut:
+                await self._abort()
+            lost = asyncio.Event()
             await asyncio.gather(
-                self._pass_on(reader, back, late=True), self._pass_on(there, writer, late=False)
+                self._pass_on(reader, back, lost, requests=True),
+                self._pass_on(there, writer, lost, requests=False),
             )
             self._open -= {writer, back}
         writer.close()
 
-    async def _pass_on(self, reader, writer, late):
-        """Passes bytes on, each late by the same time; none holds up the others."""
+    async def _pass_on(self, reader, writer, lost, requests):
+        """Passes bytes on, requests late by the same time each; none holds up the others.
+
+        Args:
+          lost: an event that is set once this connection's answers are to be lost.
+        """
         parts: asyncio.Queue = asyncio.Queue()
 
         async def take():
             with contextlib.suppress(OSError):
                 while part := await reader.read(1 << 16):
-                    parts.put_nowait((time.monotonic() + (self.latency if late else 0), part))
+                    if requests and self.silent:
+                        continue
+                    if requests and self.losing and self.losing in part:
+                        self.losing = None
+                        lost.set()
+                    if not requests and lost.is_set():
+                        writer.transport.abort()
+                        break
+                    due = time.monotonic() + (self.latency if requests else 0)
+                    parts.put_nowait((due, part))
             parts.put_nowait((0, b""))
 
         async def give():

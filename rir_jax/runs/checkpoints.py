@@ -4,6 +4,10 @@ Orbax writes in the background and makes a checkpoint visible only when it is wh
 or in a bucket by a mark (see `rir_jax.files`). It does not notice bits that flip afterwards, so
 each checkpoint has digests of its arrays, which are checked when it is read. A damaged checkpoint
 is set aside, with a warning that names it, and the one before is used.
+
+A write to a bucket that fails is done again, from a copy on the host. gcsfs and tensorstore repeat
+single requests, but some cannot be repeated, such as the end of an upload that the store received
+while its answer was lost.
 """
 
 import concurrent.futures
@@ -12,6 +16,7 @@ import json
 import logging
 import os
 import re
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +35,8 @@ _log = logging.getLogger(__name__)
 FORMAT = 1
 """The number of the layout of a checkpoint's notes and state. The notes contain it; those of the
 first version lack it and have layout 1. All layouts digest the notes in the same way."""
+
+_ATTEMPTS = 3  # times that one process writes a checkpoint to a bucket before it gives up
 
 # Errors of stores that cannot be read now: the checkpoint may well be intact.
 _REFUSALS = re.compile(r"\b(401|403|UNAUTHENTICATED|PERMISSION_DENIED|UNAVAILABLE)\b")
@@ -54,6 +61,8 @@ class Checkpoints:
         self._writer: Any = None
         self._pruning: Background | None = None
         self._newest: int | None = None  # the step of the last save
+        self._items: Any = None  # what the last save writes
+        self._again = 0  # how often that write may still be done again
 
     def save(self, state: Any, notes: dict[str, Any]) -> None:
         """Starts to write a state (a tree with a ``step``) and JSON notes; returns at once.
@@ -67,23 +76,53 @@ class Checkpoints:
         # A copy, as orbax reads them later, while the training loop changes its own.
         notes = json.loads(json.dumps({"format": FORMAT, **notes, "digests": digests(state)}))
         notes["digest_of_notes"] = digest_of_json(notes)
-        items = ocp.args.Composite(
+        if files.is_remote(self.folder) and jax.process_count() == 1:
+            self._again = _ATTEMPTS - 1
+            state = jax.tree.map(np.asarray, state)  # outlives the donated arrays
+        self._items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), notes=ocp.args.JsonSave(notes)
         )
         self._newest = step
         with self._write_errors():
-            if self._writer is None:
-                if is_main_process():
-                    files.make_folder(self.folder)
-                self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
-            self._writer.save(plain(self.folder) / str(step), args=items)
+            self._try(self._begin)
+
+    def _begin(self):
+        if self._writer is None:
+            if is_main_process():
+                files.make_folder(self.folder)
+            self._writer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        self._writer.save(plain(self.folder) / str(self._newest), args=self._items)
+
+    def _try(self, work):
+        """Does a part of a write; if it fails, writes everything again while that is allowed."""
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                if not self._again:
+                    raise
+                _log.info("checkpoint %s is written again: %s", self._newest, _reason(error))
+            self._again -= 1
+            work = self._rewrite
+
+    def _rewrite(self):
+        for thread in threading.enumerate():
+            if type(thread).__module__.startswith("orbax."):  # it may be writing still
+                with contextlib.suppress(Exception):
+                    thread.join()
+        if self._newest in self.steps():  # only the last answer was lost
+            return
+        files.remove_folder(self.folder / str(self._newest))
+        self._begin()
+        self._writer.wait_until_finished()
 
     def wait(self) -> None:
         """Waits until all is written, then deletes the oldest (in a bucket, in the background)."""
         if self._writer is None:
             return
         with self._write_errors():
-            self._writer.wait_until_finished()
+            self._try(self._writer.wait_until_finished)
+            self._items, self._again = None, 0
             # Orbax's own manager would also delete after a write that failed.
             if is_main_process():
                 if files.is_remote(self.folder):

@@ -27,7 +27,8 @@ def server():
 def store(server):
     """The server, whole and fast again after the test."""
     yield server
-    server.wire.latency, server.wire.denied, server.wire.cut = 0.0, False, False
+    wire = server.wire
+    wire.latency, wire.denied, wire.cut, wire.silent, wire.losing = 0.0, False, False, False, None
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,9 @@ import re
 import threading
 import time
 
+import aiohttp
+import chex
+import jax
 import numpy as np
 import pytest
 
@@ -13,6 +16,7 @@ from rir_jax import files
 from rir_jax.data import cache, sources
 from rir_jax.data.folders import labelled_files
 from rir_jax.errors import InputError, RunError
+from rir_jax.runs.checkpoints import Checkpoints
 from rir_jax.runs.metrics import MetricsLog, read_metrics
 from rir_jax.runs.workdir import Workdir
 from tests.data.prepared import prepared
@@ -170,6 +174,31 @@ def test_a_store_that_is_gone_for_30_seconds_costs_nothing(store, tmp_path):
     assert harness.differences(tmp_path / "alone", "gs://runs/outage") == []
 
 
+def test_a_checkpoint_whose_upload_gets_no_answer_is_written_again(store, finished, caplog):
+    state = harness.state_of(finished[1])
+    checkpoints = Checkpoints("gs://runs/unanswered/checkpoints")
+    store.wire.losing = b"upload_id="  # the store has the file, and knows the upload no more
+    with caplog.at_level("INFO", "rir_jax"):
+        checkpoints.save(state, {"records": []})
+        checkpoints.close()
+    assert store.wire.losing is None
+    assert "checkpoint 88 is written again" in caplog.text
+    restored, _ = checkpoints.restore(lambda notes: jax.eval_shape(lambda: state))
+    chex.assert_trees_all_equal(jax.device_get(restored), state, strict=True)
+    assert files.leftovers(checkpoints.folder) == []
+
+
+def test_a_store_that_does_not_answer_is_asked_again(store, monkeypatch):
+    assert files.store().requests_timeout.sock_read == files.SILENCE
+    monkeypatch.setattr(files.store(), "requests_timeout", aiohttp.ClientTimeout(sock_read=0.5))
+    store.wire.silent = True
+    answered = threading.Timer(2, setattr, (store.wire, "silent", False))
+    answered.start()
+    files.write(files.path("gs://runs/silent/file"), b"content")
+    answered.join()
+    assert files.read("gs://runs/silent/file") == b"content"
+
+
 @pytest.mark.long
 def test_a_store_that_is_gone_for_good_ends_the_run_in_a_line_and_nothing_is_lost(store, tmp_path):
     alone, workdir = tmp_path / "alone", "gs://runs/gone"
@@ -179,7 +208,7 @@ def test_a_store_that_is_gone_for_good_ends_the_run_in_a_line_and_nothing_is_los
     assert harness.wait_until(lambda: len(harness.steps_of(workdir)) > 1, process)
     saved = harness.steps_of(workdir)
     store.wire.cut = True
-    said = harness.output(process)  # for as long as it tries again
+    said = harness.output(process, timeout=1200)  # for as long as it tries again
     assert process.returncode == 1, said
     *_, last = said.strip().splitlines()
     assert re.match(r"error: gs://runs/gone.*could not be written: .*run the same comm", last), said
