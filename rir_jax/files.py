@@ -116,6 +116,7 @@ def _set_up_gcsfs():
 
 def store() -> Any:
     """The gcsfs file system that etils uses too, for requests that epath does not offer."""
+    _set_up_gcsfs()
     import fsspec
 
     return fsspec.filesystem("gcs", finalize_on_close=True)

@@ -192,10 +192,13 @@ def test_a_store_that_does_not_answer_is_asked_again(store, monkeypatch):
     assert files.store().requests_timeout.sock_read == files.SILENCE
     monkeypatch.setattr(files.store(), "requests_timeout", aiohttp.ClientTimeout(sock_read=0.5))
     store.wire.silent = True
-    answered = threading.Timer(2, setattr, (store.wire, "silent", False))
-    answered.start()
-    files.write(files.path("gs://runs/silent/file"), b"content")
-    answered.join()
+    arguments = files.path("gs://runs/silent/file"), b"content"
+    writing = threading.Thread(target=files.write, args=arguments, daemon=True)
+    writing.start()
+    time.sleep(2)
+    store.wire.silent = False
+    writing.join(timeout=60)
+    assert not writing.is_alive()
     assert files.read("gs://runs/silent/file") == b"content"
 
 
