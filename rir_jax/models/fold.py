@@ -57,11 +57,15 @@ def fold(model: Network, variables: Any) -> tuple["PlainNetwork", dict[str, Any]
       (2, 10)
     """
     check_variables(model, variables)
-    params, stats = variables["params"], variables["batch_stats"]
     fields = {name: getattr(model, name) for name in ("num_classes", *FIELDS)}
     if model.layers_per_block == 1 and model.outer_shortcut in ("pre_relu", "pre_norm"):
         fields["outer_shortcut"] = "none"  # part of the kernel of a block's only layer
     plain = PlainNetwork(**fields)
+    return plain, _fold_variables(model, plain, variables["params"], variables["batch_stats"])
+
+
+@partial(jax.jit, static_argnums=(0, 1))  # one program: alone, each operation compiles its own
+def _fold_variables(model, plain, params, stats):
     of_norm = partial(affine, epsilon=model.norm_epsilon)
     norm = of_norm(params["stem_norm"], stats["stem_norm"])
     folded = {"stem_conv": folded_conv(params["stem_conv"], norm)}
@@ -73,7 +77,7 @@ def fold(model: Network, variables: Any) -> tuple["PlainNetwork", dict[str, Any]
     else:
         norm = of_norm(params["head_norm"], stats["head_norm"])
         folded["head_conv"] = folded_conv(params["head_conv"], norm)
-    return plain, {"params": folded}
+    return {"params": folded}
 
 
 class PlainNetwork(Network):
