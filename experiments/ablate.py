@@ -1,5 +1,7 @@
 """The measurements of Fig. 3 on the trained networks of a table, kept beside their runs."""
 
+import sys
+
 import numpy as np
 
 from experiments.runner import Result
@@ -18,14 +20,19 @@ def ablate_results(results: list[Result]) -> None:
     for result in results:
         for run in result.runs:
             if not (run / "ablation.json").exists():
-                Workdir(run).write_json("ablation.json", _ablate(run))
+                Workdir(run).write_json("ablation.json", _ablate(run, result.row.label))
 
 
-def _ablate(workdir):
+def _ablate(workdir, label):
     import jax
 
     model, variables, info = load(workdir)
     dataset = sources.load_for(info.config)
+    print(
+        f"ablating {label}, seed {info.config.seed}: {3 + 2 * sum(model.blocks)} evaluations of "
+        f"{len(dataset.held_out):,} images",
+        file=sys.stderr,
+    )
     images = np.asarray(info.preprocess(dataset.held_out.images))
     untrained = jax.jit(model.init)(jax.random.key(info.config.seed), images[:1])
     sample = images[:500]
