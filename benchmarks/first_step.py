@@ -44,16 +44,17 @@ def main() -> None:
     device = rounds[0].pop("device")
     by_phase = {name: [seconds[name] for seconds in rounds] for name in rounds[0]}
     by_phase["all"] = [sum(seconds) for seconds in zip(*by_phase.values(), strict=True)]
-    kinds = {"median": statistics.median, "least": min, "most": max}
-    results = {
-        name: {kind: round(of(seconds), 2) for kind, of in kinds.items()}
-        for name, seconds in by_phase.items()
-    }
+    results = {name: _summary(seconds) for name, seconds in by_phase.items()}
     what = f"{arguments.model}, batch {arguments.batch_size}, {arguments.compute_dtype}"
     for name, result in results.items():
         print(f"| {name} | {spread(result)} |")
     print(row([what], device).partition("\n")[2])
     print(json.dumps(results))
+
+
+def _summary(seconds):
+    found = {"median": statistics.median(seconds), "least": min(seconds), "most": max(seconds)}
+    return {kind: round(value, 2) for kind, value in found.items()}
 
 
 def measure(model: str, batch_size: int, compute_dtype: str) -> dict[str, float | str]:
