@@ -14,6 +14,7 @@ _EXTRAS = {
     "tqdm": "train",
     "tensorflow": "prepare",
     "gcsfs": "gcs",
+    "aiohttp": "gcs",
     "onnx": "onnx",
     "onnxruntime": "onnx",
 }

@@ -5,7 +5,6 @@ import re
 import threading
 import time
 
-import aiohttp
 import chex
 import jax
 import numpy as np
@@ -189,6 +188,8 @@ def test_a_checkpoint_whose_upload_gets_no_answer_is_written_again(store, finish
 
 
 def test_a_store_that_does_not_answer_is_asked_again(store, monkeypatch):
+    import aiohttp
+
     assert files.store().requests_timeout.sock_read == files.SILENCE
     monkeypatch.setattr(files.store(), "requests_timeout", aiohttp.ClientTimeout(sock_read=0.5))
     store.wire.silent = True
