@@ -48,16 +48,23 @@ class Checkpoints:
     Args:
       folder: the folder of the checkpoints, made when the first one is saved.
       keep: number of checkpoints to keep, the newest ones.
+      check_held: function that raises an error if another run has taken the folder over; called
+        before a write is done again.
 
     Raises:
       RunError: any method raises it if checkpoints cannot be listed, written or deleted; those
         that were whole before still are.
     """
 
-    def __init__(self, folder: epath.PathLike, keep: int = 2):
+    def __init__(
+        self,
+        folder: epath.PathLike,
+        keep: int = 2,
+        check_held: Callable[[], None] = lambda: None,
+    ):
         # Orbax needs absolute paths; those in buckets are absolute.
         self.folder = files.path(folder if files.is_remote(folder) else os.path.abspath(folder))
-        self._keep = keep
+        self._keep, self._check_held = keep, check_held
         self._writer: Any = None
         self._pruning: Background | None = None
         self._newest: int | None = None  # the step of the last save
@@ -110,6 +117,7 @@ class Checkpoints:
             if type(thread).__module__.startswith("orbax."):  # it may be writing still
                 with contextlib.suppress(Exception):
                     thread.join()
+        self._check_held()
         if self._newest in self.steps():  # only the last answer was lost
             return
         files.remove_folder(self.folder / str(self._newest))

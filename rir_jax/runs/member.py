@@ -66,7 +66,8 @@ class Member:
             start from cannot be used.
           RunError: the checkpoints are damaged or lost, or the first could not be written.
         """
-        checkpoints = Checkpoints(folder / "checkpoints", setup.config.checkpoint.keep)
+        keep = setup.config.checkpoint.keep
+        checkpoints = Checkpoints(folder / "checkpoints", keep, folder.check_held)
         lasting = {  # what all checkpoints of a seed have in their notes
             "config": configs.flatten(configs.of_seed(setup.config, seed)),
             "dataset": setup.dataset.described(),

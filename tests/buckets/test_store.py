@@ -187,6 +187,18 @@ def test_a_checkpoint_whose_upload_gets_no_answer_is_written_again(store, finish
     assert files.leftovers(checkpoints.folder) == []
 
 
+def test_a_folder_that_was_taken_over_meanwhile_is_not_written_to_again(store, finished):
+    def check_held():
+        raise RunError("taken over")
+
+    checkpoints = Checkpoints("gs://runs/lost/checkpoints", check_held=check_held)
+    store.wire.losing = b"upload_id="
+    checkpoints.save(harness.state_of(finished[1]), {"records": []})
+    with pytest.raises(RunError, match="taken over"):
+        checkpoints.close()
+    assert checkpoints.steps() == []
+
+
 def test_a_store_that_does_not_answer_is_asked_again(store, monkeypatch):
     import aiohttp
 
